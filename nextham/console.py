@@ -1,0 +1,63 @@
+"""What both command lines share: progress with ETA and errors in one sentence."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sized
+from typing import TypeVar
+
+from nextham.exceptions import NexthamError
+
+Item = TypeVar("Item")
+_PLAIN_INTERVAL_S = 5.0
+
+
+def track(items: Iterable[Item], description: str, *, total: int | None = None) -> Iterator[Item]:
+    """Yield items while showing progress and time left on standard error.
+
+    A terminal gets a bar; a log file or pipe gets a plain line every few seconds.
+    """
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    if sys.stderr.isatty():
+        yield from _bar(items, description, total)
+    else:
+        yield from _lines(items, description, total)
+
+
+def _bar(items: Iterable[Item], description: str, total: int | None) -> Iterator[Item]:
+    from rich.console import Console
+    from rich.progress import track as rich_track
+
+    console = Console(stderr=True)
+    yield from rich_track(items, description, total=total, console=console, transient=False)
+
+
+def _lines(items: Iterable[Item], description: str, total: int | None) -> Iterator[Item]:
+    start = last = time.monotonic()
+    done = 0
+    for done, item in enumerate(items, start=1):
+        yield item
+        now = time.monotonic()
+        if now - last >= _PLAIN_INTERVAL_S or done == total:
+            last = now
+            print(_line(description, done, total, now - start), file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _line(description: str, done: int, total: int | None, seconds: float) -> str:
+    if not total:
+        return f"{description}: {done} in {seconds:.0f} s"
+    left = seconds / done * (total - done)
+    return f"{description}: {done}/{total} ({100 * done / total:.0f} %), {seconds:.0f} s, ETA {left:.0f} s"
+
+
+def run(app: object, name: str) -> None:
+    """Run a typer app; a NexthamError becomes one sentence on standard error and exit status 1."""
+    try:
+        app()  # type: ignore[operator]
+    except NexthamError as error:
+        print(f"{name}: {error}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(1) from None
+    except BrokenPipeError:
+        raise SystemExit(141) from None

@@ -1,0 +1,1 @@
+"""Engines: Structure -> LCAOSystem. The only code that knows a DFT program."""

@@ -1,0 +1,77 @@
+"""The contract of an engine, and how its runs fail."""
+
+from __future__ import annotations
+
+import dataclasses
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from nextham.core import LCAOSystem, Structure
+from nextham.exceptions import NexthamError
+from nextham.physics.bands import Levels
+
+
+class Cause(StrEnum):
+    """Why a run gave no system; the ledger counts by it."""
+
+    BAD_INPUT = "bad-input"
+    MISSING_FILE = "missing-file"
+    TRUNCATED = "truncated-output"
+    EMPTY = "empty-output"
+    INCONSISTENT = "inconsistent-output"
+    NOT_FINITE = "not-finite"
+    UNCONVERGED = "unconverged"
+    TIMEOUT = "timeout"
+    KILLED = "killed"
+    DISK_FULL = "disk-full"
+    CRASHED = "crashed"
+
+
+class RunError(NexthamError):
+    """A DFT run that gave no usable system.
+
+    Args:
+        cause: the class of failure.
+        message: one sentence with structure id, file and the way out.
+        log_tail: last lines of the engine's log, for the ledger.
+    """
+
+    def __init__(self, cause: Cause, message: str, *, log_tail: str = "") -> None:
+        super().__init__(message)
+        self.cause = cause
+        self.log_tail = log_tail
+
+
+@dataclasses.dataclass(frozen=True)
+class RunResult:
+    """What an engine hands over: the system, and the levels it printed (for the check of our bands)."""
+
+    system: LCAOSystem  # one structure, house conventions
+    levels: Levels | None = None
+
+
+class Engine(Protocol):
+    """A DFT program: makes H0(R), S(R) and the self-consistent H(R) of a structure.
+
+    The returned system follows the house conventions (eV, Å, orbital order, spin layout): an engine
+    converts once, in its own parser. Atoms come back grouped by element and folded into the home cell.
+    """
+
+    name: str
+
+    def h0(self, structure: Structure, *, id: str, folder: Path) -> RunResult:
+        """Make S and H0 without self-consistency; files go to ``folder``.
+
+        Raises:
+            RunError: if the run fails.
+        """
+        ...
+
+    def scf(self, structure: Structure, *, id: str, folder: Path) -> RunResult:
+        """Make S, H0 and the converged H; files go to ``folder``.
+
+        Raises:
+            RunError: if a run fails or does not converge.
+        """
+        ...

@@ -1,0 +1,53 @@
+"""Pauli components and spin blocks of an operator: H = h_0 σ_0 + h_x σ_x + h_y σ_y + h_z σ_z."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nextham.core.blocks import SpinLayout, widened
+
+SPIN_BLOCKS: Final = ("uu", "ud", "du", "dd")  # ↑↑ ↑↓ ↓↑ ↓↓
+
+
+def to_spin_blocks(values: NDArray[Any]) -> NDArray[np.complex128]:
+    """Return the spin blocks ↑↑ ↑↓ ↓↑ ↓↓, (4, n_values) complex, of operator values in any layout.
+
+    ↑↑ = h_0 + h_z,  ↑↓ = h_x - i h_y,  ↓↑ = h_x + i h_y,  ↓↓ = h_0 - h_z.
+    """
+    h0, hx, hy, hz = widened(values, SpinLayout.FULL)
+    return np.stack([h0 + hz, hx - 1j * hy, hx + 1j * hy, h0 - hz])
+
+
+def from_spin_blocks(blocks: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    """Return Pauli components (4, n_values), FULL layout, of the spin blocks ↑↑ ↑↓ ↓↑ ↓↓."""
+    uu, ud, du, dd = blocks
+    return np.stack([(uu + dd) / 2, (ud + du) / 2, 1j * (ud - du) / 2, (uu - dd) / 2])
+
+
+def narrowed(values: NDArray[Any], layout: SpinLayout) -> tuple[NDArray[Any], float]:
+    """Return values in a narrower layout, and the largest modulus among the parts that it drops.
+
+    The caller decides whether what is dropped is noise; nothing here does.
+    """
+    full = widened(values, SpinLayout.FULL)
+    if layout is SpinLayout.FULL:
+        return full, 0.0
+    if layout is SpinLayout.TIME_REVERSAL:
+        kept = np.concatenate([full[:1].real, full[1:].imag])
+        dropped = [np.abs(full[0].imag), np.abs(full[1:].real)]
+    else:
+        kept = full[:1].real
+        dropped = [np.abs(full[0].imag), np.abs(full[1:])]
+    return np.ascontiguousarray(kept), max((float(d.max(initial=0.0)) for d in dropped), default=0.0)
+
+
+def narrowest(values: NDArray[Any], tolerance: float) -> tuple[NDArray[Any], float]:
+    """Return values in the narrowest layout that drops nothing above a tolerance (eV), and what it drops."""
+    for layout in SpinLayout:
+        kept, dropped = narrowed(values, layout)
+        if dropped <= tolerance:
+            return kept, dropped
+    raise AssertionError("the full layout drops nothing")
