@@ -5,11 +5,16 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
+from difflib import get_close_matches
+from pathlib import Path
 from typing import TypeVar
 
-from nextham.exceptions import NexthamError
+from pydantic import BaseModel, ValidationError
+
+from nextham.exceptions import InputError, NexthamError
 
 Item = TypeVar("Item")
+Settings = TypeVar("Settings", bound=BaseModel)
 _PLAIN_INTERVAL_S = 5.0
 
 
@@ -50,6 +55,45 @@ def _line(description: str, done: int, total: int | None, seconds: float) -> str
         return f"{description}: {done} in {seconds:.0f} s"
     left = seconds / done * (total - done)
     return f"{description}: {done}/{total} ({100 * done / total:.0f} %), {seconds:.0f} s, ETA {left:.0f} s"
+
+
+def load_settings(cls: type[Settings], text: str | None) -> Settings:
+    """Return settings from a YAML file's path or from YAML/JSON text; None gives the defaults.
+
+    Raises:
+        InputError: if a key is unknown or a value is out of range.
+    """
+    import yaml
+
+    if not text:
+        return cls()
+    where = text if "\n" not in text and "{" not in text else "the given settings"
+    if where == text:
+        if not Path(text).is_file():
+            raise InputError(f"there is no settings file {text}")
+        text = Path(text).read_text()
+    try:
+        return cls.model_validate(yaml.safe_load(text) or {})
+    except yaml.YAMLError as error:
+        raise InputError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        raise InputError(f"{where}: {first_problem(error, cls)}") from None
+
+
+def first_problem(error: ValidationError, cls: type[BaseModel]) -> str:
+    """Return the first problem of a failed validation as one sentence, with near names of a misspelt key."""
+    problem = error.errors()[0]
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] != "extra_forbidden":
+        return f"{key or 'the settings'}: {problem['msg']}"
+    known: type[BaseModel] = cls
+    for part in problem["loc"][:-1]:
+        inner = known.model_fields[str(part)].annotation
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            break
+        known = inner
+    near = get_close_matches(str(problem["loc"][-1]), known.model_fields, n=1)
+    return f"{key} is not a setting" + (f"; did you mean {near[0]}?" if near else "")
 
 
 def run(app: object, name: str) -> None:

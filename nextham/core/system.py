@@ -61,8 +61,8 @@ class Provenance:
 class LCAOSystem:
     """Crystals and their operators in an atomic-orbital basis; closed under concatenation.
 
-    ``LCAOSystem.concat([a, b])[1] == b``, up to the widest spin layout of the two. Positions are folded into the home cell by the engine's
-    parser, and every R refers to those positions.
+    ``LCAOSystem.concat([a, b])[1] == b``, up to the widest spin layout of the two. Positions are folded
+    into the home cell by the engine's parser, and every R refers to those positions.
     """
 
     numbers: NDArray[np.int64]  # (n_atoms,) atomic numbers
