@@ -1,0 +1,113 @@
+"""The one config: every user knob of the workflow, composed of the settings of the packages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nextham.console import first_problem
+from nextham.data.settings import CheckSettings, SplitSettings, StoreSettings
+from nextham.dft.abacus.settings import AbacusSettings
+from nextham.exceptions import InputError
+from nextham.model.settings import ModelSettings
+from nextham.train.settings import TrainSettings
+
+_ARCHIVES = (".tar", ".tar.xz", ".tar.gz")
+_STRUCTURES = (".cif", ".vasp", ".poscar", ".stru", ".extxyz", ".xyz")
+
+
+class SourceSettings(BaseModel):
+    """Where the dataset comes from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["abacus-runs", "structures"] = Field(
+        "abacus-runs",
+        description="abacus-runs: finished ABACUS runs are imported; structures: crystals are computed by the engine.",
+    )
+    paths: tuple[str, ...] = Field(
+        ("examples/abacus-runs",),
+        description="Run folders, archives of them or structure files, or folders that hold them.",
+    )
+    chunk_size: int = Field(8, ge=1, description="Structures per job; a job is the unit that is repeated when killed.")
+
+    def items(self) -> list[str]:
+        """Return the runs or structure files that the paths name, sorted, each once.
+
+        Raises:
+            InputError: if a path does not exist or holds nothing of the kind.
+        """
+        found: list[str] = []
+        for path in map(Path, self.paths):
+            if not path.exists():
+                raise InputError(f"source.paths: there is no {path}")
+            here = [path] if self._is_item(path) else sorted(p for p in path.iterdir() if self._is_item(p))
+            if not here:
+                raise InputError(f"source.paths: {path} holds no {self.kind.replace('-', ' ')}")
+            found += [str(p) for p in here]
+        return sorted(set(found))
+
+    def _is_item(self, path: Path) -> bool:
+        if self.kind == "abacus-runs":
+            return (path / "abacus_scf").is_dir() or path.name.endswith(_ARCHIVES)
+        return path.is_file() and (path.suffix.lower() in _STRUCTURES or path.name in ("STRU", "POSCAR", "CONTCAR"))
+
+    def chunks(self) -> dict[str, list[str]]:
+        """Return the items in chunks, by a four-digit name."""
+        items = self.items()
+        starts = range(0, len(items), self.chunk_size)
+        return {f"{k:04d}": items[start : start + self.chunk_size] for k, start in enumerate(starts)}
+
+
+class BenchmarkSettings(BaseModel):
+    """How the predictions are judged."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    protocol: Literal["full", "paper"] = Field("full", description="Which elements count in the headline numbers.")
+    subset: str = Field("test", description="Which subset of the split is scored.")
+
+
+class Config(BaseModel):
+    """Every knob of the workflow; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    results: str = Field("results", description="Folder that everything is written to.")
+    source: SourceSettings = Field(default_factory=SourceSettings, description="Where the dataset comes from.")
+    abacus: AbacusSettings = Field(default_factory=AbacusSettings, description="How ABACUS is run.")
+    checks: CheckSettings = Field(default_factory=CheckSettings, description="What a record must pass.")
+    store: StoreSettings = Field(default_factory=StoreSettings, description="How shards are written.")
+    split: SplitSettings = Field(default_factory=SplitSettings, description="Train, validation and test subsets.")
+    model: ModelSettings = Field(default_factory=ModelSettings, description="The network.")
+    train: TrainSettings = Field(default_factory=TrainSettings, description="How it is fitted.")
+    benchmark: BenchmarkSettings = Field(default_factory=BenchmarkSettings, description="How it is judged.")
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], *, where: str = "config.yaml") -> Config:
+        """Validate a config read by Snakemake or YAML.
+
+        Raises:
+            InputError: naming the key, with the nearest known key if it is misspelt.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise InputError(f"{where}: {first_problem(error, cls)}") from None
+
+    def section(self, *names: str) -> str:
+        """Return sections as one line of JSON: what a rule passes on, and what its outputs depend on.
+
+        One name gives that section itself, several give an object of sections.
+        """
+        sections = {name: getattr(self, name).model_dump(mode="json") for name in names}
+        return json.dumps(sections if len(names) > 1 else sections[names[0]], sort_keys=True)
+
+
+def json_schema() -> str:
+    """Return the JSON schema of the config, as committed in workflow/schemas/."""
+    return json.dumps(Config.model_json_schema(), indent=2, ensure_ascii=False) + "\n"

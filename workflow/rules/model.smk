@@ -1,0 +1,41 @@
+# The dataset and its split -> a checkpoint -> predictions.
+
+
+rule train:
+    input:
+        dataset=f"{OUT}/dataset",
+        split=f"{OUT}/split.json",
+    output:
+        directory(f"{OUT}/model"),
+    log:
+        f"{OUT}/logs/train.log",
+    benchmark:
+        f"{OUT}/logs/train.tsv"
+    params:
+        stage_version=1,
+        settings=cfg.section("model", "train"),
+        folder=f"{OUT}/training",
+    threads: workflow.cores
+    shell:
+        # The run folder outlives a killed job, so that training resumes; the checkpoint is copied when it is done.
+        "nextham train {input.dataset} --split {input.split} -o {params.folder} --resume"
+        " --settings {params.settings:q} 2>&1 | tee {log}"
+        " && cp -r {params.folder}/best {output}"
+
+
+rule predict:
+    input:
+        dataset=f"{OUT}/dataset",
+        split=f"{OUT}/split.json",
+        model=f"{OUT}/model",
+    output:
+        directory(f"{OUT}/prediction"),
+    log:
+        f"{OUT}/logs/predict.log",
+    params:
+        stage_version=1,
+        subset=cfg.benchmark.subset,
+    threads: workflow.cores
+    shell:
+        "nextham predict {input.dataset} --checkpoint {input.model} --split {input.split} --subset {params.subset}"
+        " -o {output} 2>&1 | tee {log}"
