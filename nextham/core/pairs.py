@@ -33,7 +33,8 @@ class PairList:
         object.__setattr__(self, "ij", frozen(np.asarray(self.ij).reshape(-1, 2), np.int64))
         object.__setattr__(self, "R", frozen(np.asarray(self.R).reshape(-1, 3), np.int64))
         object.__setattr__(self, "pair_ptr", frozen(self.pair_ptr, np.int64))
-        if len(self.ij) != len(self.R) or self.pair_ptr[0] != 0 or self.pair_ptr[-1] != len(self.ij):
+        rising = self.pair_ptr[0] == 0 and (np.diff(self.pair_ptr) >= 0).all()
+        if len(self.ij) != len(self.R) or not rising or self.pair_ptr[-1] != len(self.ij):
             raise InputError("a pair list needs as many (i, j) as R, and pointers from 0 to the number of pairs")
         if not is_canonical(self.ij, self.R).all():
             raise InputError("a pair list holds only pairs with i < j, or i = j and R >= 0 (lexicographically)")

@@ -146,7 +146,7 @@ def onsite_antihermitian(matrix: BlockMatrix) -> float:
         if not len(index):
             continue
         blocks = matrix.values[:, index]
-        swapped = blocks.swapaxes(-1, -2).conj()
+        swapped = np.array(blocks.swapaxes(-1, -2).conj())
         if matrix.layout is SpinLayout.TIME_REVERSAL:
             swapped[1:] *= -1
         worst = max(worst, float(np.abs(blocks - swapped).max()))
