@@ -1,0 +1,1 @@
+"""ABACUS: its inputs, runs, logs and matrix files."""

@@ -1,0 +1,106 @@
+"""How ABACUS is run: every knob, with defaults that give a time-reversal symmetric H0."""
+
+from __future__ import annotations
+
+import shlex
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Magnetism(StrEnum):
+    """The moments of the density that H0 and the SCF start from."""
+
+    NONMAGNETIC = "nonmagnetic"  # a moment in the xy plane: keeps ABACUS from choosing one, drops out of the density
+    AUTOSET = "autoset"  # all moments zero in STRU: many builds then put sqrt(3) Bohr magnetons on every atom
+    MOMENTS = "moments"  # along z, by element
+
+
+class H0Route(StrEnum):
+    """How H0 is obtained; both write the same numbers."""
+
+    AUTO = "auto"  # get_hs, and scf1 where the build refuses it
+    GET_HS = "get_hs"  # calculation get_hs: no diagonalisation
+    SCF1 = "scf1"  # scf_nmax 1 with one k point: H(R) of the first step is built from the atomic densities
+
+
+class Launcher(StrEnum):
+    """What runs a job."""
+
+    AUTO = "auto"  # the command where it is found, else ABACUS's own Python binding
+    COMMAND = "command"
+    PYABACUS = "pyabacus"
+
+
+class AbacusSettings(BaseModel):
+    """How ABACUS is run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    command: str = Field(
+        "abacus", description="Words that start ABACUS, e.g. 'mpirun -n 16 abacus'; no shell reads them."
+    )
+    launcher: Launcher = Field(
+        Launcher.AUTO, description="command, pyabacus (ABACUS's own Python binding), or auto: the command if it is found."
+    )
+    omp_threads: int = Field(1, ge=1, description="OMP_NUM_THREADS of each process.")
+    pseudo_dir: str = Field("", description="Folder with one UPF file per element.")
+    orbital_dir: str = Field("", description="Folder with one .orb file per element.")
+    pseudopotentials: dict[str, str] = Field(
+        default_factory=dict, description="Element: file, in pseudo_dir or a path; needed where a folder holds several."
+    )
+    orbitals: dict[str, str] = Field(
+        default_factory=dict, description="Element: file, in orbital_dir or a path; needed where a folder holds several."
+    )
+    magnetism: Magnetism = Field(
+        Magnetism.NONMAGNETIC,
+        description="nonmagnetic (time-reversal symmetric H0), autoset (ABACUS's own choice) or moments.",
+    )
+    moments_bohr_magneton: dict[str, float] = Field(
+        default_factory=dict, description="Element: starting moment along z; with magnetism moments only."
+    )
+    ecutwfc_ry: Positive = Field(100.0, description="Plane-wave cutoff; the charge grid holds four times as much.")
+    kspacing_inv_bohr: Positive = Field(0.10, description="Largest distance of k points along each reciprocal vector.")
+    kmesh: tuple[int, int, int] | None = Field(None, description="Gamma-centred mesh, instead of kspacing_inv_bohr.")
+    smearing_method: str = Field("gauss", description="ABACUS's smearing_method.")
+    smearing_sigma_ry: Positive = Field(0.015, description="Width of the smearing.")
+    scf_thr: Positive = Field(1e-6, description="Density error per electron at which the SCF stops.")
+    scf_nmax: int = Field(100, ge=2, description="Most SCF steps.")
+    mixing_type: str = Field("broyden", description="ABACUS's mixing_type.")
+    mixing_beta: Positive | None = Field(None, description="Charge mixing; none leaves ABACUS's default.")
+    ks_solver: str = Field("genelpa", description="Eigensolver: genelpa, scalapack_gvx, lapack, ...")
+    h0_route: H0Route = Field(H0Route.AUTO, description="get_hs, scf1 or auto: get_hs where the build has it.")
+    matrix_decimals: int = Field(
+        12, ge=8, le=16, description="Decimals of the matrix files where the build can choose (3.11 on)."
+    )
+    timeout_h0_s: Positive = Field(7200.0, description="An H0 run is stopped after this long.")
+    timeout_scf_s: Positive = Field(86400.0, description="An SCF run is stopped after this long.")
+
+    @field_validator("command")
+    @classmethod
+    def _splits_into_words(cls, value: str) -> str:
+        try:
+            words = shlex.split(value)
+        except ValueError as error:
+            raise ValueError(f"{value!r} cannot be split into words: {error}") from None
+        if not words:
+            raise ValueError("the command is empty")
+        return value
+
+    @field_validator("kmesh")
+    @classmethod
+    def _positive_mesh(cls, value: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
+        if value is not None and min(value) < 1:
+            raise ValueError(f"a k mesh has at least one point along each axis, not {value}")
+        return value
+
+    @model_validator(mode="after")
+    def _moments_belong(self) -> AbacusSettings:
+        if self.moments_bohr_magneton and self.magnetism != Magnetism.MOMENTS:
+            raise ValueError("moments_bohr_magneton are read with magnetism: moments only")
+        if self.magnetism == Magnetism.MOMENTS and not any(self.moments_bohr_magneton.values()):
+            raise ValueError("magnetism: moments needs moments_bohr_magneton, e.g. {Fe: 2.5}")
+        return self
