@@ -1,0 +1,147 @@
+"""The log of a run (running_scf.log, running_get_hs.log) of ABACUS 3.8 to 3.11."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nextham.dft.engine import Cause, RunError
+from nextham.physics.bands import Levels
+from nextham.units import ABACUS_RYDBERG_EV, RYDBERG_EV
+
+_CONVERGED: Final = ("charge density convergence is achieved", "#SCF IS CONVERGED#")
+_UNCONVERGED: Final = ("convergence has not been achieved", "!!SCF IS NOT CONVERGED!!")
+_TO_CODATA: Final = RYDBERG_EV / ABACUS_RYDBERG_EV  # ABACUS printed eV with its own Rydberg
+_NUMBER: Final = r"([-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunLog:
+    """What a log says; energies in eV (CODATA)."""
+
+    version: str  # e.g. "v3.9.0"
+    converged: bool | None  # None where no SCF ran to an end
+    fermi_energy_ev: float | None
+    total_energy_ev: float | None
+    n_electrons: float | None
+    drho: tuple[float, ...]  # density error of each SCF step
+    step_energies_ev: tuple[float, ...]  # Kohn-Sham energy of each SCF step
+    autoset_moments: bool  # ABACUS put moments on the atoms of its own accord
+    wall_time_s: float | None
+    k: NDArray[np.float64]  # (n_k, 3) fractional
+    fractional: NDArray[np.float64]  # (n_atoms, 3) folded positions as ABACUS echoes them, 10 decimals
+    levels: Levels | None
+
+    @property
+    def kmesh(self) -> tuple[int, int, int] | None:
+        """Divisions of the k mesh, None where the k points are not a full mesh through Γ."""
+        n = tuple(len(np.unique(np.round(self.k[:, axis] % 1.0, 6))) for axis in range(3))
+        if not len(self.k) or np.prod(n) != len(self.k) or np.abs(self.k).sum(axis=1).min() > 1e-9:
+            return None
+        return (n[0], n[1], n[2])
+
+
+def read_log(path: str | Path) -> RunLog:
+    """Read the log of a run.
+
+    Raises:
+        RunError: if there is none.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise RunError(Cause.MISSING_FILE, f"there is no {path}; run the job again and keep its log")
+    return parse_log(path.read_text(errors="replace"))
+
+
+def parse_log(text: str) -> RunLog:
+    """Return what the text of a log says."""
+    version = re.search(r"ABACUS (v[\w.\-]+)", text)
+    k_tables = _k_tables(text)
+    levels = _levels(text, k_tables)
+    energy = _last(rf"FINAL_ETOT_IS\s+{_NUMBER}\s*eV", text)
+    return RunLog(
+        version=version[1] if version else "",
+        converged=_converged(text),
+        fermi_energy_ev=_ev(_fermi(text)),
+        total_energy_ev=_ev(energy),
+        n_electrons=_electrons(text),
+        drho=_all(rf"^ *(?:Density error is|#?DRHO#?|\s*Electron density deviation)\s*=?\s*{_NUMBER}", text),
+        step_energies_ev=tuple(x * _TO_CODATA for x in _all(rf"^ *E_KohnSham +\S+ +{_NUMBER}", text)),
+        autoset_moments="Autoset magnetism for this atom" in text,
+        wall_time_s=_wall_time(text),
+        k=k_tables[-1] if k_tables else np.zeros((0, 3)),
+        fractional=_positions(text),
+        levels=levels,
+    )
+
+
+def _converged(text: str) -> bool | None:
+    if any(mark in text for mark in _UNCONVERGED):
+        return False
+    return True if any(mark in text for mark in _CONVERGED) else None
+
+
+def _fermi(text: str) -> float | None:
+    """Last row ``E_Fermi  Ry  eV`` of the energy tables, else the line ``EFERMI = x eV``."""
+    found = _last(rf"^ *E_Fermi +\S+ +{_NUMBER}", text)
+    return found if found is not None else _last(rf"EFERMI\s*=\s*{_NUMBER}\s*eV", text)
+
+
+def _electrons(text: str) -> float | None:
+    return _last(rf"(?i:autoset (?:the )?number of electrons):?\s*=\s*{_NUMBER}", text)
+
+
+def _wall_time(text: str) -> float | None:
+    found = re.findall(r"Total\s+Time\s*:\s*(\d+)\s*h\s*(\d+)\s*mins?\s*(\d+)\s*sec", text)
+    if not found:
+        return None
+    hours, minutes, seconds = (int(x) for x in found[-1])
+    return float(3600 * hours + 60 * minutes + seconds)
+
+
+def _k_tables(text: str) -> list[NDArray[np.float64]]:
+    """All tables of fractional k points, (n_k, 3) each."""
+    pattern = r"K-POINTS DIRECT COORDINATES\s*\n[^\n]*DIRECT_X[^\n]*\n((?:\s*\d+(?:\s+[-\d.eE+]+){4,5}[^\n]*\n)+)"
+    return [_table(m[1])[:, 1:4] for m in re.finditer(pattern, text)]
+
+
+def _table(text: str) -> NDArray[Any]:
+    rows = [line.split()[:5] for line in text.splitlines() if line.strip()]
+    return np.array(rows, dtype=np.float64)
+
+
+def _positions(text: str) -> NDArray[np.float64]:
+    rows = re.findall(rf"^ *taud_\S+\s+{_NUMBER}\s+{_NUMBER}\s+{_NUMBER}", text, re.MULTILINE)
+    return np.array(rows, dtype=np.float64).reshape(-1, 3)
+
+
+def _levels(text: str, k_tables: list[NDArray[np.float64]]) -> Levels | None:
+    """Energies under ``STATE ENERGY(eV) AND OCCUPATIONS``, with the table of k points of the same length."""
+    at = text.rfind("STATE ENERGY(eV) AND OCCUPATIONS")
+    if at < 0:
+        return None
+    parts = re.split(r"^ *\d+/\d+ kpoint \(Cartesian\)[^\n]*\n", text[at:], flags=re.MULTILINE)[1:]
+    rows = [re.findall(rf"^ +\d+ +{_NUMBER} +{_NUMBER} *$", part, re.MULTILINE) for part in parts]
+    tables = [k for k in k_tables if len(k) == len(rows)]
+    if not rows or not tables or len({len(r) for r in rows}) != 1 or not rows[0]:
+        return None
+    energies = np.array(rows, dtype=np.float64)[:, :, 0] * _TO_CODATA
+    return Levels(tables[-1], energies)
+
+
+def _last(pattern: str, text: str) -> float | None:
+    found = re.findall(pattern, text, re.MULTILINE)
+    return float(found[-1]) if found else None
+
+
+def _all(pattern: str, text: str) -> tuple[float, ...]:
+    return tuple(float(x) for x in re.findall(pattern, text, re.MULTILINE))
+
+
+def _ev(value: float | None) -> float | None:
+    return None if value is None else value * _TO_CODATA
