@@ -1,0 +1,1 @@
+"""One file per task: what is measured on one structure, as functions of systems and operators."""
