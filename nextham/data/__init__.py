@@ -1,0 +1,1 @@
+"""The dataset: checked systems in Zarr stores, with manifest, splits and a ledger of failures."""

@@ -1,0 +1,84 @@
+"""Settings of the dataset: how stores are written, what records must satisfy, how splits are drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class StoreSettings(BaseModel):
+    """How records become files."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    structures_per_shard: int = Field(default=512, ge=1, description="A shard is closed after so many structures.")
+    shard_raw_mb: float = Field(default=1000.0, gt=0, description="... or so many megabytes of numbers.")
+    chunk_numbers: int = Field(
+        default=131072, ge=1024, description="Numbers (8 bytes each) in one compressed chunk: 1 MB is read at a time."
+    )
+    file_mb: int = Field(default=64, ge=1, description="Uncompressed megabytes of chunks in one file.")
+    zstd_level: int = Field(default=5, ge=1, le=22, description="Compression level.")
+    spin_tolerance_ry: float = Field(
+        default=5e-10,
+        ge=0,
+        description="A Pauli component is left out when none of its numbers exceeds this (Ry): half of the last "
+        "printed digit of ABACUS's text. 0 leaves out exact zeros alone.",
+    )
+
+
+class CheckSettings(BaseModel):
+    """What a record must satisfy before it enters a store."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hermitian_tolerance_ev: float = Field(default=1e-6, gt=0, description="Largest |H_ii(0) - H_ii(0)†|.")
+    time_reversal_tolerance_ev: float = Field(
+        default=2e-5,
+        gt=0,
+        description="Largest part of H and H0 odd under time reversal when the magnetism is 'nonmagnetic'. Converged "
+        "runs that started from moments keep up to 6e-6 eV.",
+    )
+    mesh_spacing_inv_ang: float = Field(
+        default=0.7, gt=0, description="Largest step of the k mesh for S(k), the gap and the electron count."
+    )
+    overlap_min: float = Field(default=0.0, description="Every eigenvalue of S(k) must exceed this.")
+    norm_tolerance: float = Field(default=1e-3, gt=0, description="Largest |S_aa - 1| on site.")
+    electron_tolerance: float = Field(
+        default=0.5,
+        gt=0,
+        description="Largest error of the number of electrons per cell below E_F, on our coarse mesh.",
+    )
+    band_tolerance_ev: float = Field(
+        default=1e-4, gt=0, description="Largest difference from the engine's printed levels, beyond their rounding."
+    )
+    band_k_points: int = Field(
+        default=12, ge=0, description="Printed k points to compare, spread over the list; 0 compares all."
+    )
+    printed_digits: int = Field(default=6, ge=3, description="Significant digits of the engine's printed levels.")
+    label_overlap: float = Field(
+        default=1e-4, gt=0, description="Overlap above which no nearer pair of the same elements may lack one."
+    )
+
+
+class SplitSettings(BaseModel):
+    """How structures are divided into training, validation and test sets."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fractions: dict[str, float] = Field(
+        default={"train": 0.8, "val": 0.1, "test": 0.1},
+        description="Share of each split; structures of one reduced formula are spread over them in proportion.",
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of the draw.")
+    id_files: dict[str, Path] = Field(
+        default={}, description="Text files with one id a line for each split; replaces the draw when given."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        shares = self.fractions.values()
+        if not shares or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+            raise ValueError("the fractions of a split must not be negative and must add up to 1")
+        return self

@@ -1,0 +1,218 @@
+"""One shard: a Zarr v3 group that holds the records of up to some hundred structures end to end."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from nextham.core import OrbitalBasis, PairList, Provenance, Structure
+from nextham.core._arrays import offsets
+from nextham.data.certificate import Certificate
+from nextham.data.record import STORED, Record, Rows, rows_of_mask
+from nextham.data.settings import StoreSettings
+from nextham.exceptions import InputError
+
+INDEX: Final = {  # read whole when a shard is opened
+    "atom_ptr": "(n_structures + 1,) int64, atoms of structure k: ptr[k]:ptr[k+1]",
+    "pair_ptr": "(n_structures + 1,) int64, pairs of structure k: ptr[k]:ptr[k+1]",
+    "numbers": "(n_atoms,) int16 atomic numbers",
+    "positions": "(n_atoms, 3) float64 Å, Cartesian",
+    "cells": "(n_structures, 3, 3) float64 Å, rows are lattice vectors",
+    "pair_ij": "(n_pairs, 2) int32 atoms within the structure",
+    "pair_R": "(n_pairs, 3) int32 cells",
+}
+
+
+def write_shard(path: Path, records: Sequence[Record], settings: StoreSettings) -> None:
+    """Write records as a new Zarr group."""
+    about = [
+        {
+            "id": record.id,
+            "sha256": record.sha256,
+            "dropped_ev": record.dropped_ev,
+            "provenance": _plain(record.meta),
+            "certificate": record.certificate.as_dict() if record.certificate else None,
+        }
+        for record in records
+    ]
+    group = zarr.create_group(path, zarr_format=3, attributes={"records": about})
+    structures = [record.structure for record in records]
+    index: dict[str, NDArray[Any]] = {
+        "atom_ptr": offsets([len(s) for s in structures]),
+        "pair_ptr": offsets([r.pairs.n_pairs for r in records]),
+        "numbers": np.concatenate([s.numbers for s in structures]).astype(np.int16),
+        "positions": np.concatenate([s.positions for s in structures]),
+        "cells": np.stack([s.cell for s in structures]),
+        "pair_ij": np.concatenate([r.pairs.ij for r in records]).astype(np.int32),
+        "pair_R": np.concatenate([r.pairs.R for r in records]).astype(np.int32),
+    }
+    for name, array in index.items():
+        _write(group, name, array, settings)
+    for name in STORED:
+        held = [record.stored.get(name) for record in records]
+        if any(held):
+            masks = np.array([rows.mask if rows else 0 for rows in held], dtype=np.int16)
+            _write(group, f"{name}_rows", masks, settings)
+            _write(group, name, np.concatenate([rows.values.ravel() for rows in held if rows]), settings)
+
+
+def content_of(path: Path) -> tuple[int, str]:
+    """Return the bytes of a folder's files, and the sha256 over their sorted names and contents."""
+    digest, size = hashlib.sha256(), 0
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        with file.open("rb") as stream:
+            own = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest.update(f"{file.relative_to(path).as_posix()} {own}\n".encode())
+        size += file.stat().st_size
+    return size, digest.hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Values:
+    """Where the numbers of one operator stand."""
+
+    array: zarr.Array[Any]
+    masks: NDArray[np.int16]  # (n_structures,)
+    ptr: NDArray[np.int64]  # (n_structures + 1,)
+
+
+class Shard:
+    """A shard opened for reading: its index is in memory, its numbers are read when asked for."""
+
+    def __init__(self, path: Path, basis: OrbitalBasis, ids: Sequence[str]) -> None:
+        self.path = path
+        self._basis = basis
+        try:
+            self._group = zarr.open_group(path, mode="r", zarr_format=3)
+            self._about: list[dict[str, Any]] = list(self._group.attrs["records"])  # type: ignore[arg-type]
+            self._index = {name: self._whole(name) for name in INDEX}
+            self._check(ids)
+            self._values = {name: self._values_of(name) for name in STORED if name in self._group}
+        except InputError:
+            raise
+        except Exception as error:  # whatever Zarr meets in a damaged folder
+            raise self._damaged("its index", error) from None
+
+    def about(self, row: int) -> dict[str, Any]:
+        """Return the id, checksum, provenance and certificate of a record as they were written."""
+        return self._about[row]
+
+    def meta(self, row: int) -> Provenance:
+        """Return the provenance of a record."""
+        return Provenance(**self._about[row]["provenance"])
+
+    def certificate(self, row: int) -> Certificate | None:
+        """Return the certificate of a record, None where nobody checked it."""
+        found = self._about[row]["certificate"]
+        return Certificate(**found) if found else None
+
+    def stored_of(self, row: int) -> tuple[str, ...]:
+        """Return which operators of ``STORED`` a record holds."""
+        return tuple(name for name, values in self._values.items() if values.masks[row])
+
+    def record(self, row: int, names: Collection[str] | None = None) -> Record:
+        """Return a record with all that it stores, or with the named ones of these."""
+        atoms = slice(*self._index["atom_ptr"][row : row + 2])
+        own = slice(*self._index["pair_ptr"][row : row + 2])
+        numbers = self._index["numbers"][atoms]
+        structure = Structure(numbers, self._index["positions"][atoms], self._index["cells"][row])
+        count = np.array([0, own.stop - own.start])
+        pairs = PairList(self._index["pair_ij"][own], self._index["pair_R"][own], count)
+        wanted = [name for name in self.stored_of(row) if names is None or name in names]
+        return Record(
+            structure,
+            self._basis.restricted(numbers.tolist()),
+            pairs,
+            self.meta(row),
+            {name: self._rows(name, row) for name in wanted},
+            dropped_ev=float(self._about[row]["dropped_ev"]),
+            certificate=self.certificate(row),
+        )
+
+    def _rows(self, name: str, row: int) -> Rows:
+        values = self._values[name]
+        mask = int(values.masks[row])
+        try:
+            numbers = np.asarray(values.array[values.ptr[row] : values.ptr[row + 1]], dtype=np.float64)
+        except Exception as error:  # whatever Zarr meets in a damaged file
+            raise self._damaged(f"the {name} of {self._about[row]['id']}", error) from None
+        if np.isnan(numbers).any():  # what Zarr fills in for a missing file
+            raise self._damaged(f"the {name} of {self._about[row]['id']}", "numbers are missing")
+        return Rows(mask, numbers.reshape(len(rows_of_mask(mask)), -1))
+
+    def _whole(self, name: str) -> NDArray[Any]:
+        found = self._group[name]
+        assert isinstance(found, zarr.Array)
+        array = np.asarray(found[...])
+        missing = np.isnan(array) if array.dtype.kind == "f" else array == np.iinfo(array.dtype).min
+        if missing.any():
+            raise self._damaged(name, "numbers are missing")
+        return array
+
+    def _values_of(self, name: str) -> _Values:
+        masks = self._whole(f"{name}_rows")
+        n_rows = np.array([len(rows_of_mask(mask)) for mask in masks.tolist()])
+        ptr = offsets(n_rows * self._n_values)
+        array = self._group[name]
+        assert isinstance(array, zarr.Array)
+        if len(masks) != len(self._about) or array.shape != (ptr[-1],):
+            raise self._damaged(name, f"{ptr[-1]} numbers expected, {array.shape[0]} stored")
+        return _Values(array, masks, ptr)
+
+    def _check(self, ids: Sequence[str]) -> None:
+        index, n = self._index, len(self._about)
+        if [about["id"] for about in self._about] != list(ids):
+            raise self._damaged("its index", "the ids differ from those in store.json")
+        good = (
+            len(index["cells"]) == n
+            and all(len(index[p]) == n + 1 and index[p][0] == 0 and (np.diff(index[p]) >= 0).all() for p in _POINTERS)
+            and len(index["numbers"]) == len(index["positions"]) == index["atom_ptr"][-1]
+            and len(index["pair_ij"]) == len(index["pair_R"]) == index["pair_ptr"][-1]
+        )
+        if not good:
+            raise self._damaged("its index", "the arrays disagree on how many structures, atoms or pairs there are")
+        owner = np.repeat(np.arange(n), np.diff(index["pair_ptr"]))
+        n_orb = self._basis.n_orb_of(index["numbers"])
+        atoms = index["pair_ij"].astype(np.int64) + index["atom_ptr"][owner, None]
+        if atoms.size and (index["pair_ij"].min() < 0 or (atoms >= index["atom_ptr"][owner + 1, None]).any()):
+            raise self._damaged("its index", "a pair names an atom that is not there")
+        self._n_values = np.bincount(owner, weights=n_orb[atoms].prod(axis=1), minlength=n).astype(np.int64)
+
+    def _damaged(self, what: str, why: object) -> InputError:
+        reason = " ".join(str(why).split()) or type(why).__name__
+        return InputError(
+            f"{self.path.parent}: {what} cannot be read from {self.path.name} ({reason}); "
+            "the shard is damaged: fetch or pack it again"
+        )
+
+
+_POINTERS: Final = ("atom_ptr", "pair_ptr")
+
+
+def _write(group: zarr.Group, name: str, values: NDArray[Any], settings: StoreSettings) -> None:
+    rest = values.shape[1:]
+    chunk = max(1, min(settings.chunk_numbers, len(values)))
+    per_file = min(-(-len(values) // chunk), settings.file_mb * 2**20 // (8 * chunk)) or 1
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        dtype=values.dtype,
+        chunks=(chunk, *rest),
+        shards=(chunk * per_file, *rest),
+        compressors=[ZstdCodec(level=settings.zstd_level), Crc32cCodec()],
+        fill_value=np.nan if values.dtype.kind == "f" else np.iinfo(values.dtype).min,  # tells a missing file
+    )
+    array[...] = values
+
+
+def _plain(meta: Provenance) -> dict[str, Any]:
+    found = dataclasses.asdict(meta)
+    return {key: dict(value) if hasattr(value, "items") else value for key, value in found.items()}

@@ -1,0 +1,190 @@
+"""Store: a folder of checked systems, read one structure at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Sequence
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nextham.console import track
+from nextham.core import BlockMatrix, LCAOSystem, OrbitalBasis, Provenance
+from nextham.data.certificate import Certificate
+from nextham.data.layout import ABOUT, LEDGER, MANIFEST, SCHEMA_VERSION, SHARD_NAME
+from nextham.data.ledger import Ledger
+from nextham.data.settings import StoreSettings
+from nextham.data.writer import StoreWriter
+from nextham.exceptions import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nextham.data.record import Record
+    from nextham.data.shard import Shard
+
+__all__ = ["Store", "StoreWriter", "merge_stores"]
+
+
+class Store:
+    """A folder of systems: ``store["GaAs-1"]`` or ``store[0]`` is one structure's LCAOSystem."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Open a store; nothing but its description is read until a structure is asked for.
+
+        Raises:
+            InputError: if the folder is not a whole store of a version that this program reads.
+        """
+        self.path = Path(path)
+        self.about = _read_about(self.path)
+        self.shards: tuple[dict[str, Any], ...] = tuple(self.about["shards"])
+        self.basis = OrbitalBasis.parse(self.about["basis"])
+        self.h0_definition: str = self.about["h0_definition"]
+        places = [(str(id), (s, row)) for s, shard in enumerate(self.shards) for row, id in enumerate(shard["ids"])]
+        self._place = dict(places)
+        self.ids = tuple(self._place)
+        if len(self.ids) != len(places):
+            raise InputError(f"{self.path}/{ABOUT} lists an id twice; pack the store again")
+        self._open: dict[int, Shard] = {}
+
+    @cached_property
+    def manifest(self) -> pd.DataFrame:
+        """One row per structure, in the order of ``ids``."""
+        from nextham.data.manifest import read_manifest
+
+        return read_manifest(self.path / MANIFEST, self.ids)
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """What happened to each structure on its way here, if that was recorded."""
+        path = self.path / LEDGER
+        return Ledger(path) if path.is_file() else None
+
+    def read(self, id: str | int, operators: Collection[str] | None = None) -> LCAOSystem:
+        """Return one structure with the named operators, or with all that it has.
+
+        Raises:
+            InputError: if the structure or an operator is not there, or the shard is damaged.
+        """
+        shard, row = self._find(id)
+        if operators is None:
+            return shard.record(row).system()
+        needed = {"hamiltonian", "h0", "correction"} if "hamiltonian" in operators else set()
+        return shard.record(row, needed | set(operators)).system(operators)
+
+    def record(self, id: str | int) -> Record:
+        """Return one structure as it is stored."""
+        shard, row = self._find(id)
+        return shard.record(row)
+
+    def correction(self, id: str | int) -> BlockMatrix:
+        """Return H - H0 of one structure, without reading anything else."""
+        shard, row = self._find(id)
+        return shard.record(row, {"correction"}).correction()
+
+    def stored_of(self, id: str | int) -> tuple[str, ...]:
+        """Return which operators are on disk: overlap, h0, correction, hamiltonian."""
+        shard, row = self._find(id)
+        return shard.stored_of(row)
+
+    def operators_of(self, id: str | int) -> tuple[str, ...]:
+        """Return which operators :meth:`read` can give."""
+        from nextham.data.record import available
+
+        return available(self.stored_of(id))
+
+    def provenance(self, id: str | int) -> Provenance:
+        """Return where one structure and its operators come from."""
+        shard, row = self._find(id)
+        return shard.meta(row)
+
+    def certificate(self, id: str | int) -> Certificate | None:
+        """Return what the checks of one structure measured, None where nobody checked it."""
+        shard, row = self._find(id)
+        return shard.certificate(row)
+
+    def checksum(self, id: str | int) -> str:
+        """Return the sha256 of one structure's record as it was written."""
+        shard, row = self._find(id)
+        return str(shard.about(row)["sha256"])
+
+    def shard(self, number: int) -> Shard:
+        """Return a shard opened for reading."""
+        if number not in self._open:
+            from nextham.data.shard import Shard
+
+            about = self.shards[number]
+            self._open[number] = Shard(self.path / about["name"], self.basis, about["ids"])
+        return self._open[number]
+
+    def _find(self, id: str | int) -> tuple[Shard, int]:
+        if not isinstance(id, str):
+            id = self.ids[id]
+        if id not in self._place:
+            near = get_close_matches(id, self.ids, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise InputError(f"{self.path} has no structure {id}{hint}")
+        number, row = self._place[id]
+        return self.shard(number), row
+
+    def __len__(self) -> int:
+        """Number of structures."""
+        return len(self.ids)
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._place
+
+    def __getitem__(self, id: str | int) -> LCAOSystem:
+        return self.read(id)
+
+    def __iter__(self) -> Iterator[LCAOSystem]:
+        return (self.read(id) for id in self.ids)
+
+    def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
+        return Store, (self.path,)  # worker processes open the files themselves
+
+    def __repr__(self) -> str:
+        return f"Store({self.path}, {len(self)} structures, {self.basis})"
+
+
+def merge_stores(
+    paths: Sequence[str | Path],
+    out: str | Path,
+    *,
+    settings: StoreSettings = StoreSettings(),  # noqa: B008  (frozen)
+    overwrite: bool = False,
+) -> None:
+    """Write the structures of several stores into one, number by number as they are stored.
+
+    Raises:
+        InputError: if two stores hold one id, or differ in H0 definition or in an element's basis.
+    """
+    stores = [Store(path) for path in paths]
+    places = [(store, id) for store in stores for id in store.ids]
+    with StoreWriter(out, settings=settings, overwrite=overwrite) as writer:
+        for store, id in track(places, f"packing {out}"):
+            writer.add_record(store.record(id))
+
+
+def _read_about(path: Path) -> dict[str, Any]:
+    file = path / ABOUT
+    if not file.is_file():
+        what = "is not a store: it has no store.json" if path.exists() else "does not exist"
+        raise InputError(f"{path} {what}; give the folder that a command wrote with -o")
+    try:
+        about: dict[str, Any] = json.loads(file.read_text())
+        version = about["schema_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file} is damaged ({error}); fetch or pack the store again") from None
+    if version != SCHEMA_VERSION:
+        raise InputError(
+            f"{path} is a store of version {version}, this program reads version {SCHEMA_VERSION}; "
+            "use the nextham that wrote it, or pack it again"
+        )
+    for shard in about["shards"]:
+        if not SHARD_NAME.fullmatch(shard["name"]):
+            raise InputError(f"{file} names the shard {shard['name']!r}, which is not a name like shard-00000.zarr")
+        if not (path / shard["name"] / "zarr.json").is_file():
+            raise InputError(f"{path} lacks {shard['name']} ({len(shard['ids'])} structures); fetch it again")
+    return about
