@@ -1,0 +1,126 @@
+"""One block: attention from edges to nodes, edge update, and the gradient non-linearity on both."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+
+from nextham.model.irreps import Hidden
+from nextham.model.layers import EdgeLinear, IrrepLinear, Norm, TraceGrad, perceptron
+from nextham.model.settings import ModelSettings
+
+
+@dataclasses.dataclass(frozen=True)
+class Edges:
+    """What every block knows about the directed edges."""
+
+    i: Tensor  # (n_edges,) receiver
+    j: Tensor  # (n_edges,) sender
+    wigner: tuple[Tensor, ...]  # D_l: edge frame to global frame
+    envelope: Tensor  # (n_edges,) of the graph cutoff and of the overlap
+    invariants: Tensor  # (n_edges, n) distance and elements
+
+
+class Frame(nn.Module):
+    """Takes features from the global frame to each edge's frame and back."""
+
+    order: Tensor
+    sign: Tensor
+    back: Tensor
+
+    def __init__(self, hidden: Hidden) -> None:
+        super().__init__()
+        order, sign = (torch.from_numpy(a) for a in hidden.edge_order)
+        self.hidden = hidden
+        self.register_buffer("order", order, persistent=False)
+        self.register_buffer("sign", sign[:, None], persistent=False)
+        self.register_buffer("back", torch.argsort(order), persistent=False)
+
+    @property
+    def irrep_of(self) -> Tensor:
+        """Index of the irrep of each component in the edge frame."""
+        return torch.from_numpy(self.hidden.irrep_of)[self.order.cpu()]
+
+    def enter(self, x: Tensor, wigner: tuple[Tensor, ...]) -> Tensor:
+        """Global frame to edge frame."""
+        return self.hidden.rotate(x, wigner, inverse=True)[:, self.order] * self.sign.to(x.dtype)
+
+    def leave(self, x: Tensor, wigner: tuple[Tensor, ...]) -> Tensor:
+        """Edge frame to global frame."""
+        return self.hidden.rotate((x * self.sign.to(x.dtype))[:, self.back], wigner)
+
+
+class Block(nn.Module):
+    """Attention block with explicit edge features.
+
+    v = Φ(x_i, x_j, e) in the edge's frame; logit = q_i · v + b(d, Z_i, Z_j, scalars of v);
+    α = envelope exp(logit) / (1 + Σ_j envelope exp(logit)); x_i += Σ_j α v; e += α' v, where α' lacks
+    the envelope, so that edges beyond the graph cutoff are still refined. The 1 in the denominator lets an atom listen to
+    nobody and keeps α continuous when a neighbour enters.
+    """
+
+    def __init__(self, hidden: Hidden, settings: ModelSettings, n_invariants: int) -> None:
+        super().__init__()
+        c, self.n_heads = settings.channels, settings.n_heads
+        n_irreps = len(hidden.irreps)
+        self.frame = Frame(hidden)
+        edge_irreps, node_irreps = self.frame.irrep_of, torch.from_numpy(hidden.irrep_of)
+        self.node_norm, self.edge_norm = Norm(node_irreps, c), Norm(edge_irreps, c)
+        self.query = IrrepLinear(hidden, c, c)
+        self.mix = EdgeLinear(hidden, 3 * c, c)
+        self.gates = perceptron(n_invariants + c, settings.width, n_irreps * c + c + self.n_heads)
+        self.value = EdgeLinear(hidden, c, c)
+        self.to_node, self.to_edge = IrrepLinear(hidden, c, c), EdgeLinear(hidden, c, c)
+        self.node_inner, self.node_outer = IrrepLinear(hidden, c, c), IrrepLinear(hidden, c, c)
+        self.node_gates = perceptron(c, settings.width, n_irreps * c)
+        self.register_buffer("edge_irreps", edge_irreps, persistent=False)
+        self.register_buffer("node_irreps", node_irreps, persistent=False)
+        self.trace_grad = settings.trace_grad
+        if settings.trace_grad:
+            self.node_gradient = TraceGrad(node_irreps, c, settings.width)
+            self.edge_gradient = TraceGrad(edge_irreps, c, settings.width)
+
+    edge_irreps: Tensor
+    node_irreps: Tensor
+
+    def forward(self, x: Tensor, e: Tensor, edges: Edges) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """Return new node features, edge features, and the invariants z of both (None without TraceGrad)."""
+        c = x.shape[2]
+        y = self.node_norm(x)
+        receiver = self.frame.enter(torch.cat([y, self.query(y)], dim=2)[edges.i], edges.wigner)
+        sender = self.frame.enter(y[edges.j], edges.wigner)
+        v = self.mix(torch.cat([receiver[:, :, :c], sender, self.edge_norm(e)], dim=2))
+        gates = self.gates(torch.cat([edges.invariants, v[:, 0]], dim=1))
+        n_gates = gates.shape[1] - c - self.n_heads
+        v = v * gates[:, :n_gates].reshape(len(v), -1, c)[:, self.edge_irreps]
+        v = torch.cat([v[:, :1] + gates[:, None, n_gates : n_gates + c], v[:, 1:]], dim=1)
+        heads = (receiver[:, :, c:] * v).sum(dim=1).reshape(len(v), self.n_heads, -1).sum(dim=2)
+        logits = heads / (v.shape[1] * c / self.n_heads) ** 0.5 + gates[:, n_gates + c :]
+        v = self.value(v)
+        message, update = self._weigh(logits, v, edges, n_atoms=len(x))
+        total = torch.zeros_like(x).index_add(0, edges.i, self.frame.leave(message, edges.wigner))
+        x = x + self.to_node(total)
+        e = e + self.to_edge(update)
+        inner = self.node_inner(self.node_norm(x))
+        opened = self.node_gates(inner[:, 0]).reshape(len(x), -1, c)[:, self.node_irreps]
+        x = x + self.node_outer(inner * opened)
+        if not self.trace_grad:
+            return x, e, None, None
+        grown_x, z_node = self.node_gradient(self.node_norm(x))
+        grown_e, z_edge = self.edge_gradient(self.edge_norm(e))
+        return x + grown_x, e + grown_e, z_node, z_edge
+
+    def _weigh(self, logits: Tensor, v: Tensor, edges: Edges, *, n_atoms: int) -> tuple[Tensor, Tensor]:
+        """Return α v with and α' v without the envelope in the numerator."""
+        weight = torch.exp(10 * torch.tanh(logits / 10))  # bounded, so that no maximum has to be subtracted
+        inside = weight * edges.envelope[:, None]
+        total = 1 + inside.new_zeros(n_atoms, self.n_heads).index_add(0, edges.i, inside)
+        shape = (len(v), v.shape[1], self.n_heads, -1)
+        split = v.reshape(shape)
+        alpha, beta = ((w / total[edges.i])[:, None, :, None] for w in (inside, weight * _NEIGHBOURS))
+        return (alpha * split).reshape(v.shape), (beta * split).reshape(v.shape)
+
+
+_NEIGHBOURS = 20.0  # typical number of neighbours: edge updates are as large as one message of a uniform attention

@@ -1,0 +1,175 @@
+"""From blocks to features and back, for any shells: every path has weights made from its two shells."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from nextham.model.batch import Blocks, Group, Vocabulary
+from nextham.model.irreps import Hidden
+from nextham.model.settings import ModelSettings
+from nextham.model.statistics import AMPLITUDE_FLOOR, Statistics, centre
+
+
+class PathWeights(nn.Module):
+    """w (n_paths, n_out) of each path from the embeddings of its shells (element, l, zeta) and its (l_i, l_j, L)."""
+
+    def __init__(self, vocabulary: Vocabulary, settings: ModelSettings, *, n_out: int, scale: float = 1.0) -> None:
+        super().__init__()
+        width = 2 * settings.embedding
+        self.shell = nn.Embedding(vocabulary.n_shells, settings.embedding)
+        self.hidden = nn.Sequential(nn.Linear(2 * settings.embedding, width), nn.SiLU())
+        self.weight = nn.Parameter(scale * torch.randn(len(vocabulary.kinds), width, n_out) / width**0.5)
+        self.bias = nn.Parameter(scale * torch.randn(len(vocabulary.kinds), n_out))
+
+    def forward(self, shell_i: Tensor, shell_j: Tensor, kind: Tensor) -> Tensor:
+        """All (n_paths,)."""
+        h = self.hidden(torch.cat([self.shell(shell_i), self.shell(shell_j)], dim=1))
+        return torch.einsum("ph,phc->pc", h, self.weight[kind]) + self.bias[kind]
+
+    def both(self, blocks: Blocks) -> tuple[Tensor, Tensor]:
+        """Return the weights of every path and of its transpose."""
+        forward = self(blocks.shell_i, blocks.shell_j, blocks.kind)
+        return forward, self(blocks.shell_j, blocks.shell_i, blocks.swapped_kind)
+
+
+class Scales(nn.Module):
+    """Statistics of on-site or of hopping blocks as buffers (they travel in the checkpoint)."""
+
+    h0: Tensor
+    overlap: Tensor
+    target: Tensor
+    mean: Tensor
+
+    def __init__(self, statistics: Statistics, *, onsite: bool) -> None:
+        super().__init__()
+        which = "onsite" if onsite else "hopping"
+        self.onsite = onsite
+        for name in ("h0", "overlap", "target"):
+            self.register_buffer(name, getattr(statistics, f"{which}_{name}").clone())
+        if onsite:
+            self.register_buffer("mean", statistics.onsite_mean.clone())
+
+    def size(self, blocks: Blocks) -> Tensor:
+        """Return what blocks are divided by, (n_rows,)."""
+        return torch.ones_like(blocks.amplitude) if self.onsite else blocks.amplitude + AMPLITUDE_FLOOR
+
+    def normalised(self, blocks: Blocks, group: Group, name: str) -> Tensor:
+        """Return an operator's irreps with unit typical size per kind, not yet divided by the overlap's amplitude."""
+        values = group.irreps[name]
+        scale = getattr(self, name)[blocks.kind[group.paths]].to(values.dtype)
+        if self.onsite and name == "h0":
+            values = values - centre(blocks, self.mean)[group.paths][group.path_of_component].to(values.dtype)
+        return values / scale[group.path_of_component]
+
+
+class Embedding(nn.Module):
+    """Blocks -> hidden irreps: sum over all paths of an irrep, in both directions of the pair."""
+
+    def __init__(
+        self, hidden: Hidden, vocabulary: Vocabulary, settings: ModelSettings, statistics: Statistics, *, onsite: bool
+    ) -> None:
+        super().__init__()
+        self.hidden, self.names, self.channels = hidden, settings.descriptors, settings.channels
+        self.scales = Scales(statistics, onsite=onsite)
+        self.weights = nn.ModuleDict(
+            {name: PathWeights(vocabulary, settings, n_out=settings.channels) for name in settings.descriptors}
+        )
+
+    def forward(self, blocks: Blocks) -> tuple[Tensor, Tensor]:
+        """Return the features (n_rows, dim, channels) of (i, j) and of (j, i), global frame."""
+        sign = blocks.sign[:, None]
+        weights = {}
+        for name, make in self.weights.items():
+            forward, backward = make.both(blocks)  # type: ignore[operator]
+            weights[name] = torch.cat([forward, sign * backward], dim=1)
+        size = self.scales.size(blocks)
+        rows = [self._group(blocks, g, weights) / size[g.rows][:, None, None] for g in blocks.groups]
+        empty = blocks.amplitude.new_zeros(0, self.hidden.dim, 2 * self.channels)
+        both = torch.cat([empty, *rows])
+        return both[..., : self.channels], both[..., self.channels :]
+
+    def _group(self, blocks: Blocks, group: Group, weights: dict[str, Tensor]) -> Tensor:
+        n = group.rows.stop - group.rows.start
+        values = {name: self.scales.normalised(blocks, group, name) for name in self.names}
+        parts = {irrep: (rows, paths) for irrep, rows, paths in group.segments}
+        out = []
+        for irrep in self.hidden.irreps:
+            degree = 2 * irrep.l + 1
+            if irrep not in parts:
+                out.append(blocks.amplitude.new_zeros(n, degree, 2 * self.channels))
+                continue
+            rows, paths = parts[irrep]
+            n_paths = paths.stop - paths.start
+            x = torch.cat([values[name][:, rows].reshape(n, n_paths, degree) for name in self.names], dim=1)
+            w = torch.cat([weights[name][group.paths][paths] for name in self.names])
+            out.append(torch.matmul(x.transpose(1, 2), w) / (len(self.names) * n_paths) ** 0.5)
+        return torch.cat(out, dim=1)
+
+
+class Readout(nn.Module):
+    """Hidden irreps and invariants -> blocks of the correction, exactly symmetric under (i, j) -> (j, i).
+
+    Path by path, y = A w·f + Σ_X (w_X·z) X over the pair's own blocks X = H0, S, summed over both
+    directions. A is the overlap's amplitude, so that y vanishes smoothly with the overlap, and irreps
+    beyond lmax come from X alone.
+    """
+
+    def __init__(
+        self, hidden: Hidden, vocabulary: Vocabulary, settings: ModelSettings, statistics: Statistics, *, onsite: bool
+    ) -> None:
+        super().__init__()
+        self.hidden, self.names = hidden, settings.descriptors
+        self.scales = Scales(statistics, onsite=onsite)
+        self.features = PathWeights(vocabulary, settings, n_out=settings.channels, scale=0.1)
+        n = settings.width
+        self.own = nn.ModuleDict(
+            {name: PathWeights(vocabulary, settings, n_out=n, scale=0.1) for name in settings.descriptors}
+        )
+        if settings.trace_grad:
+            self.trace = PathWeights(vocabulary, settings, n_out=n, scale=0.1)
+
+    def forward(self, blocks: Blocks, f: tuple[Tensor, Tensor], z: tuple[Tensor, Tensor]) -> list[Tensor]:
+        """Return per group the irreps (n_rows, n_comp) eV; f and z of both directions."""
+        features = torch.cat(f, dim=2)  # (n_rows, dim, 2 channels)
+        invariants = torch.cat(z, dim=1) / (2 * z[0].shape[1]) ** 0.5
+        w = torch.cat([u if k == 0 else blocks.sign[:, None] * u for k, u in enumerate(self.features.both(blocks))], 1)
+        own = {name: torch.cat(make.both(blocks), dim=1) for name, make in self.own.items()}  # type: ignore[operator]
+        scale = self.scales.target[blocks.kind].to(w.dtype)
+        out = []
+        for group in blocks.groups:
+            y = self._generic(group, features[group.rows], w[group.paths])
+            y = y * blocks.amplitude[group.rows][:, None]
+            for name in self.names:
+                factor = (invariants[group.rows] @ own[name][group.paths].T)[:, group.path_of_component]
+                y = y + factor * self.scales.normalised(blocks, group, name)
+            out.append(y * scale[group.paths][group.path_of_component])
+        return out
+
+    def traces(self, blocks: Blocks, z: tuple[Tensor, Tensor]) -> list[Tensor]:
+        """Return per group the predicted tr(ΔH ΔH†) of each shell pair (n_rows, n_shell_pairs), eV²."""
+        invariants = torch.cat(z, dim=1) / (2 * z[0].shape[1]) ** 0.5
+        scale = self.scales.target[blocks.kind].to(invariants.dtype) ** 2 * (2 * blocks.degree + 1)
+        weights = torch.cat(self.trace.both(blocks), dim=1) * scale[:, None]
+        out = []
+        for group in blocks.groups:
+            t = (invariants[group.rows] @ weights[group.paths].T) * blocks.amplitude[group.rows][:, None] ** 2
+            out.append(sum_shell_pairs(group, t))
+        return out
+
+    def _generic(self, group: Group, features: Tensor, weights: Tensor) -> Tensor:
+        parts = []
+        for irrep, _, paths in group.segments:
+            n_paths = paths.stop - paths.start
+            if irrep not in self.hidden.slices:
+                parts.append(features.new_zeros(len(features), n_paths * (2 * irrep.l + 1)))
+                continue
+            f = features[:, self.hidden.slices[irrep]]
+            parts.append(torch.matmul(weights[paths], f.transpose(1, 2)).reshape(len(features), -1))
+        return torch.cat(parts, dim=1)
+
+
+def sum_shell_pairs(group: Group, per_path: Tensor) -> Tensor:
+    """Sum (n_rows, n_paths) over the paths of each shell pair."""
+    n = int(group.shell_pair_of_path.max()) + 1
+    return per_path.new_zeros(len(per_path), n).index_add(1, group.shell_pair_of_path, per_path)

@@ -1,0 +1,138 @@
+"""Bricks of the network: linear maps, norm, radial basis, and the gradient non-linearity.
+
+Features are (n, dim, channels); see ``Hidden`` for the order of components in either frame.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from nextham.model.irreps import Hidden
+
+
+class IrrepLinear(nn.Module):
+    """One channel matrix per irrep, global frame; a bias on the scalars."""
+
+    index: Tensor
+
+    def __init__(self, hidden: Hidden, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(len(hidden.irreps), n_in, n_out) / math.sqrt(n_in))
+        self.bias = nn.Parameter(torch.zeros(n_out))
+        self.register_buffer("index", torch.from_numpy(hidden.irrep_of), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, dim, n_in) -> (n, dim, n_out)."""
+        y = torch.matmul(x.transpose(0, 1), self.weight[self.index]).transpose(0, 1)
+        return torch.cat([y[:, :1] + self.bias, y[:, 1:]], dim=1)
+
+
+class EdgeLinear(nn.Module):
+    """The most general O(2)-equivariant linear map of features in the frame of an edge.
+
+    Components of equal |m| and equal behaviour under the mirror mix among all irreps that have
+    them: what an SO(3) tensor product with Y(d) and free radial weights does, as dense matrices
+    (arXiv:2302.03655). Inversion makes natural and unnatural irreps meet only where m > 0.
+    """
+
+    def __init__(self, hidden: Hidden, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.orders, self.n_out = hidden.orders, n_out
+        sizes = [n for _, n in hidden.orders]
+        self.weights = nn.ParameterList(torch.randn(n * n_in, n * n_out) / math.sqrt(n * n_in) for n in sizes)
+        self.bias = nn.Parameter(torch.zeros(n_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, dim, n_in) -> (n, dim, n_out), edge frame."""
+        parts, start = [], 0
+        for (copies, n), weight in zip(self.orders, self.weights, strict=True):
+            part = x[:, start : start + copies * n].reshape(len(x), copies, -1)
+            parts.append((part @ weight).reshape(len(x), copies * n, self.n_out))
+            start += copies * n
+        parts[0] = torch.cat([parts[0][:, :1] + self.bias, parts[0][:, 1:]], dim=1)
+        return torch.cat(parts, dim=1)
+
+
+class Norm(nn.Module):
+    """Divide by one root mean square over all irreps and channels, each irrep counted alike.
+
+    One size for the whole feature: an irrep that vanishes by symmetry stays zero and is not blown up.
+    """
+
+    balance: Tensor
+    index: Tensor
+
+    def __init__(self, irrep_of: Tensor, channels: int) -> None:
+        super().__init__()
+        counts = torch.bincount(irrep_of)
+        self.scale = nn.Parameter(torch.ones(len(counts), channels))
+        self.register_buffer("balance", 1.0 / counts[irrep_of] / len(counts), persistent=False)
+        self.register_buffer("index", irrep_of, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, dim, channels) -> the same shape."""
+        size = torch.einsum("ndc,d->n", x * x, self.balance.to(x.dtype)) / x.shape[2]
+        return x * torch.rsqrt(size + 1e-6)[:, None, None] * self.scale[self.index]
+
+
+class TraceGrad(nn.Module):
+    """o = f + ∂z/∂f with learnt invariants z = s(f ⊗ f -> 0e) (arXiv:2405.05722).
+
+    q = |U f|² per irrep and channel, z = W₂ silu(W₁ q + b); the gradient of Σ z is written out,
+    ∂z/∂f = 2 Uᵀ [(W₁ᵀ (silu'(W₁ q + b) · W₂ᵀ 1)) U f], so that no second backward pass is needed.
+    """
+
+    index: Tensor
+
+    def __init__(self, irrep_of: Tensor, channels: int, width: int) -> None:
+        super().__init__()
+        n_irreps = int(irrep_of.max()) + 1
+        self.mix = nn.Parameter(torch.randn(n_irreps, channels, channels) / math.sqrt(channels))
+        self.first = nn.Parameter(torch.randn(n_irreps * channels, width) / math.sqrt(n_irreps * channels))
+        self.bias = nn.Parameter(torch.zeros(width))
+        self.second = nn.Parameter(torch.randn(width, width) / width)
+        self.register_buffer("index", irrep_of, persistent=False)
+
+    def forward(self, f: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, dim, channels) -> o of the same shape, and z (n, width)."""
+        mix = self.mix[self.index]
+        g = torch.matmul(f.transpose(0, 1), mix).transpose(0, 1)
+        n, _, channels = f.shape
+        q = f.new_zeros(n, self.mix.shape[0], channels).index_add(1, self.index, g * g)
+        a = q.reshape(n, -1) @ self.first + self.bias
+        gate = torch.sigmoid(a)
+        z = (a * gate) @ self.second
+        slope = gate * (1 + a * (1 - gate)) * self.second.sum(dim=1)
+        dz_dq = (slope @ self.first.T).reshape(n, -1, channels)
+        gradient = torch.matmul((2 * dz_dq[:, self.index] * g).transpose(0, 1), mix.transpose(1, 2)).transpose(0, 1)
+        return f + gradient, z
+
+
+class RadialBasis(nn.Module):
+    """Gaussians of the distance, evenly spaced from 0 to the cutoff (Å)."""
+
+    centres: Tensor
+
+    def __init__(self, n: int, cutoff_ang: float) -> None:
+        super().__init__()
+        self.width_ang = cutoff_ang / (n - 1)
+        self.register_buffer("centres", torch.linspace(0, cutoff_ang, n), persistent=False)
+
+    def forward(self, distance: Tensor) -> Tensor:
+        """(n,) -> (n, n_radial)."""
+        scaled = (distance[:, None] - self.centres.to(distance.dtype)) / self.width_ang
+        return torch.exp(-0.5 * scaled * scaled)
+
+
+def envelope(distance: Tensor, cutoff_ang: float) -> Tensor:
+    """1 - 28 x⁶ + 48 x⁷ - 21 x⁸ for x = d / cutoff < 1, else 0: twice differentiable at 1 (arXiv:2003.03123)."""
+    x = (distance / cutoff_ang).clamp(max=1.0)
+    return 1 - 28 * x**6 + 48 * x**7 - 21 * x**8
+
+
+def perceptron(n_in: int, width: int, n_out: int) -> nn.Sequential:
+    """Return a network of one hidden layer for invariants."""
+    return nn.Sequential(nn.Linear(n_in, width), nn.SiLU(), nn.Linear(width, n_out))

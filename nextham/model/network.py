@@ -1,0 +1,109 @@
+"""NextHAM: the network from a batch to the spin-scalar correction."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+
+from nextham.model.attention import Block, Edges, Frame
+from nextham.model.batch import Batch, Blocks, Vocabulary
+from nextham.model.heads import Embedding, Readout
+from nextham.model.irreps import Hidden
+from nextham.model.layers import EdgeLinear, Norm, RadialBasis, envelope, perceptron
+from nextham.model.settings import ModelSettings
+from nextham.model.statistics import AMPLITUDE_FLOOR, Statistics
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """What the network predicts for a batch."""
+
+    correction: Tensor  # (n_values,) eV, real h_0 of H - H0, zero where there is no edge
+    traces: list[Tensor] | None  # per on-site, then hopping group: tr(ΔH ΔH†) (n_rows, n_shell_pairs) eV²
+
+
+class NextHAM(nn.Module):
+    """E(3)-equivariant attention over explicit edge features (arXiv:2509.19877, with its flaws mended).
+
+    Nodes start from their on-site blocks and element, edges from their hopping blocks and distance.
+    Edge features live in the frame of their edge, where equivariant maps are dense matrices.
+    """
+
+    def __init__(self, settings: ModelSettings, vocabulary: Vocabulary, statistics: Statistics) -> None:
+        super().__init__()
+        self.settings, self.vocabulary = settings, vocabulary
+        hidden, c, width = Hidden(settings.lmax), settings.channels, settings.width
+        self.hidden, self.frame = hidden, Frame(hidden)
+        heads = (hidden, vocabulary, settings, statistics)
+        self.onsite_embedding, self.hopping_embedding = (Embedding(*heads, onsite=flag) for flag in (True, False))
+        self.onsite_readout, self.hopping_readout = (Readout(*heads, onsite=flag) for flag in (True, False))
+        self.element = nn.Embedding(len(vocabulary.elements), settings.embedding)
+        self.element_scalars = nn.Linear(settings.embedding, c)
+        self.radial = RadialBasis(settings.n_radial, settings.correction_cutoff_ang)
+        n_invariants = settings.n_radial + 2 * settings.embedding
+        self.straight = perceptron(n_invariants, width, (settings.lmax + 1) * c)
+        self.edge_mix = EdgeLinear(hidden, c, c)
+        self.blocks = nn.ModuleList(Block(hidden, settings, n_invariants) for _ in range(settings.n_blocks))
+        self.node_norm = Norm(torch.from_numpy(hidden.irrep_of), c)
+        self.edge_norm = Norm(self.frame.irrep_of, c)
+        self.node_invariants = perceptron(c + settings.embedding, width, width)
+        self.edge_invariants = perceptron(3 * c + n_invariants, width, width)
+
+    def forward(self, batch: Batch) -> Output:
+        """Predict the correction of every block of the batch."""
+        settings = self.settings
+        element = self.element(batch.element)
+        ends = [element[batch.edge_i], element[batch.edge_j]]
+        invariants = torch.cat([self.radial(batch.length), *ends], dim=1)
+        overlap = torch.cat([batch.hopping.amplitude] * 2)
+        present = overlap**2 / (overlap**2 + AMPLITUDE_FLOOR**2)
+        fade = envelope(batch.length, settings.graph_cutoff_ang) * present
+        edges = Edges(batch.edge_i, batch.edge_j, batch.wigner, fade, invariants)
+        x, e = self._start(batch, element, invariants)
+        z_node, z_edge = x.new_zeros(len(x), settings.width), x.new_zeros(len(e), settings.width)
+        for block in self.blocks:
+            x, e, dz_node, dz_edge = block(x, e, edges)
+            if dz_node is not None and dz_edge is not None:
+                z_node, z_edge = z_node + dz_node, z_edge + dz_edge
+        x, e = self.node_norm(x), self.edge_norm(e)
+        own = self.node_invariants(torch.cat([x[:, 0], element], dim=1))
+        ends = [x[batch.edge_i, 0], x[batch.edge_j, 0]]
+        pair = self.edge_invariants(torch.cat([e[:, 0], *ends, invariants], dim=1))
+        return self._read(batch, (x, own, z_node), (self.frame.leave(e, batch.wigner), pair, z_edge))
+
+    def _start(self, batch: Batch, element: Tensor, invariants: Tensor) -> tuple[Tensor, Tensor]:
+        """Return node features (n_atoms, dim, c), global frame, and edge features (n_edges, dim, c), edge frame."""
+        forward, backward = self.onsite_embedding(batch.onsite)
+        own = (forward + backward) / 2
+        x = own.new_zeros(len(batch.element), *own.shape[1:]).index_add(0, batch.onsite_atoms, own)
+        x = torch.cat([x[:, :1] + self.element_scalars(element)[:, None], x[:, 1:]], dim=1)
+        hopping = torch.cat(self.hopping_embedding(batch.hopping))
+        e = self.edge_mix(self.frame.enter(hopping, batch.wigner))
+        n = self.settings.lmax + 1  # Y_l(d) has m = 0 alone in the edge's frame
+        straight = self.straight(invariants).reshape(len(e), n, -1)
+        return x, torch.cat([e[:, :n] + straight, e[:, n:]], dim=1)
+
+    def _read(self, batch: Batch, nodes: tuple[Tensor, Tensor, Tensor], edges: tuple[Tensor, Tensor, Tensor]) -> Output:
+        """Decode features f, invariants and trace invariants z of nodes and edges into blocks."""
+        atoms, half = batch.onsite_atoms, len(batch.hopping.amplitude)
+        f_own, i_own, z_own = (t[atoms] for t in nodes)
+        f, i, z = ((t[:half], t[half:]) for t in edges)
+        fade = envelope(batch.length[:half], self.settings.correction_cutoff_ang)
+        out = batch.overlap.new_zeros(len(batch.overlap))
+        out = _put(out, batch.onsite, self.onsite_readout(batch.onsite, (f_own, f_own), (i_own, i_own)), None)
+        out = _put(out, batch.hopping, self.hopping_readout(batch.hopping, f, i), fade)
+        if not self.settings.trace_grad:
+            return Output(out, None)
+        traces = self.onsite_readout.traces(batch.onsite, (z_own, z_own))
+        return Output(out, traces + self.hopping_readout.traces(batch.hopping, z))
+
+
+def _put(out: Tensor, blocks: Blocks, irreps: list[Tensor], fade: Tensor | None) -> Tensor:
+    """Return the values with the blocks made of these irreps added, faded towards the correction cutoff."""
+    for group, y in zip(blocks.groups, irreps, strict=True):
+        faded = y if fade is None else y * fade[group.rows][:, None]
+        block = (faded @ group.transform).to(out.dtype)
+        out = out.index_add(0, group.index.reshape(-1), block.reshape(-1))
+    return out

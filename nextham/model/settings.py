@@ -1,0 +1,47 @@
+"""What the shape of the network is."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+PRESETS: Final[dict[str, dict[str, Any]]] = {
+    "tiny": {},
+    "small": {"channels": 32, "lmax": 5, "n_blocks": 3, "n_heads": 8, "n_radial": 24, "width": 128},
+}
+
+
+class ModelSettings(BaseModel):
+    """Sizes, cutoffs and inputs of the network; a key that is given wins over the preset's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    preset: Literal["tiny", "small"] = Field("tiny", description="named sizes that the other keys refine")
+    channels: int = Field(16, ge=1, description="copies of each hidden irrep")
+    lmax: int = Field(4, ge=1, le=6, description="largest degree of the hidden irreps")
+    n_blocks: int = Field(2, ge=1, description="number of attention blocks")
+    n_heads: int = Field(4, ge=1, description="attention heads; divides channels")
+    n_radial: int = Field(16, ge=2, description="radial basis functions of the distance")
+    width: int = Field(64, ge=4, description="width of the invariant networks")
+    embedding: int = Field(16, ge=1, description="length of the element and shell embeddings")
+    graph_cutoff_ang: float = Field(6.0, gt=0, description="messages pass between atoms closer than this")
+    correction_cutoff_ang: float = Field(7.5, gt=0, description="pairs farther apart keep H0")
+    descriptors: tuple[Literal["h0", "overlap"], ...] = Field(
+        ("h0", "overlap"), min_length=1, description="operators whose blocks the network reads"
+    )
+    target: Literal["spin-scalar"] = Field("spin-scalar", description="part of the correction that is learnt")
+    trace_grad: bool = Field(True, description="gradient of learnt invariants as non-linearity, with the trace head")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _merge_preset(cls, given: Any) -> Any:
+        return {**PRESETS.get(given.get("preset", "tiny"), {}), **given} if isinstance(given, dict) else given
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelSettings:
+        if self.channels % self.n_heads:
+            raise ValueError(f"channels ({self.channels}) must be a multiple of n_heads ({self.n_heads})")
+        if self.graph_cutoff_ang > self.correction_cutoff_ang:
+            raise ValueError("graph_cutoff_ang must not exceed correction_cutoff_ang")
+        return self
