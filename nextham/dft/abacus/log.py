@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +37,7 @@ class RunLog:
     k: NDArray[np.float64]  # (n_k, 3) fractional
     fractional: NDArray[np.float64]  # (n_atoms, 3) folded positions as ABACUS echoes them, 10 decimals
     levels: Levels | None
+    zetas: Mapping[str, Mapping[int, int]]  # atom label: number of shells of each l
 
     @property
     def kmesh(self) -> tuple[int, int, int] | None:
@@ -66,24 +68,31 @@ def parse_log(text: str) -> RunLog:
     energy = _last(rf"FINAL_ETOT_IS\s+{_NUMBER}\s*eV", text)
     return RunLog(
         version=version[1] if version else "",
-        converged=_converged(text),
+        converged=converged(text),
         fermi_energy_ev=_ev(_fermi(text)),
         total_energy_ev=_ev(energy),
         n_electrons=_electrons(text),
-        drho=_all(rf"^ *(?:Density error is|#?DRHO#?|\s*Electron density deviation)\s*=?\s*{_NUMBER}", text),
+        drho=density_errors(text),
         step_energies_ev=tuple(x * _TO_CODATA for x in _all(rf"^ *E_KohnSham +\S+ +{_NUMBER}", text)),
         autoset_moments="Autoset magnetism for this atom" in text,
         wall_time_s=_wall_time(text),
         k=k_tables[-1] if k_tables else np.zeros((0, 3)),
         fractional=_positions(text),
         levels=levels,
+        zetas=_zetas(text),
     )
 
 
-def _converged(text: str) -> bool | None:
+def converged(text: str) -> bool | None:
+    """Whether a log says that its SCF converged; None where no SCF ran to an end."""
     if any(mark in text for mark in _UNCONVERGED):
         return False
     return True if any(mark in text for mark in _CONVERGED) else None
+
+
+def density_errors(text: str) -> tuple[float, ...]:
+    """Return the density error of each SCF step in a log."""
+    return _all(rf"^ *(?:Density error is|#?DRHO#?|\s*Electron density deviation)\s*=?\s*{_NUMBER}", text)
 
 
 def _fermi(text: str) -> float | None:
@@ -108,6 +117,16 @@ def _k_tables(text: str) -> list[NDArray[np.float64]]:
     """All tables of fractional k points, (n_k, 3) each."""
     pattern = r"K-POINTS DIRECT COORDINATES\s*\n[^\n]*DIRECT_X[^\n]*\n((?:\s*\d+(?:\s+[-\d.eE+]+){4,5}[^\n]*\n)+)"
     return [_table(m[1])[:, 1:4] for m in re.finditer(pattern, text)]
+
+
+def _zetas(text: str) -> dict[str, dict[int, int]]:
+    found = {}
+    for part in re.split(r"READING ATOM TYPE", text)[1:]:
+        label = re.search(r"atom label\s*=\s*(\S+)", part)
+        shells = re.findall(r"^ *L=(\d+), number of zeta\s*=\s*(\d+)", part, re.MULTILINE)
+        if label and shells:
+            found[label[1]] = {int(l): int(n) for l, n in shells}
+    return found
 
 
 def _table(text: str) -> NDArray[Any]:

@@ -44,7 +44,8 @@ class AbacusSettings(BaseModel):
         "abacus", description="Words that start ABACUS, e.g. 'mpirun -n 16 abacus'; no shell reads them."
     )
     launcher: Launcher = Field(
-        Launcher.AUTO, description="command, pyabacus (ABACUS's own Python binding), or auto: the command if it is found."
+        Launcher.AUTO,
+        description="command, pyabacus (ABACUS's own Python binding), or auto: the command if it is found.",
     )
     omp_threads: int = Field(1, ge=1, description="OMP_NUM_THREADS of each process.")
     pseudo_dir: str = Field("", description="Folder with one UPF file per element.")
@@ -53,7 +54,8 @@ class AbacusSettings(BaseModel):
         default_factory=dict, description="Element: file, in pseudo_dir or a path; needed where a folder holds several."
     )
     orbitals: dict[str, str] = Field(
-        default_factory=dict, description="Element: file, in orbital_dir or a path; needed where a folder holds several."
+        default_factory=dict,
+        description="Element: file, in orbital_dir or a path; needed where a folder holds several.",
     )
     magnetism: Magnetism = Field(
         Magnetism.NONMAGNETIC,
