@@ -38,6 +38,7 @@ class RunLog:
     fractional: NDArray[np.float64]  # (n_atoms, 3) folded positions as ABACUS echoes them, 10 decimals
     levels: Levels | None
     zetas: Mapping[str, Mapping[int, int]]  # atom label: number of shells of each l
+    tail: str  # last lines, for the ledger
 
     @property
     def kmesh(self) -> tuple[int, int, int] | None:
@@ -80,6 +81,7 @@ def parse_log(text: str) -> RunLog:
         fractional=_positions(text),
         levels=levels,
         zetas=_zetas(text),
+        tail="\n".join(text.splitlines()[-20:]),
     )
 
 
