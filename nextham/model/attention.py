@@ -57,8 +57,8 @@ class Block(nn.Module):
 
     v = Φ(x_i, x_j, e) in the edge's frame; logit = q_i · v + b(d, Z_i, Z_j, scalars of v);
     α = envelope exp(logit) / (1 + Σ_j envelope exp(logit)); x_i += Σ_j α v; e += α' v, where α' lacks
-    the envelope, so that edges beyond the graph cutoff are still refined. The 1 in the denominator lets an atom listen to
-    nobody and keeps α continuous when a neighbour enters.
+    the envelope, so that edges beyond the graph cutoff are still refined. The 1 in the denominator
+    lets an atom listen to nobody and keeps α continuous when a neighbour enters.
     """
 
     def __init__(self, hidden: Hidden, settings: ModelSettings, n_invariants: int) -> None:
