@@ -40,7 +40,6 @@ class RunInputs:
 
     texts: Mapping[str, str]  # name: content
     species: Mapping[str, SpeciesFiles]  # element: its files, which links in the run folder point to
-    magnetism: Magnetism  # what the density starts from
 
     @property
     def links(self) -> dict[str, Path]:
@@ -87,20 +86,19 @@ def make_inputs(
     """
     crystal = structure.grouped()
     found = find_species(crystal.symbols, settings, id=id)
-    moments, magnetism = starting_moments(crystal, settings)
     species = {name: Species(upf=_name(files.upf), orb=_name(files.orb), mass=1.0) for name, files in found.items()}
     texts = {
         "INPUT": _render(_parameters(settings, task, decimals)),
-        "STRU": write_stru(crystal, species=species, moments=moments),
+        "STRU": write_stru(crystal, species=species, moments=starting_moments(crystal, settings)),
     }
     mesh = settings.kmesh if task is Task.SCF else _ONE_K_POINT
     if mesh is not None:
         texts["KPT"] = f"K_POINTS\n0\nGamma\n{mesh[0]} {mesh[1]} {mesh[2]} 0 0 0\n"
-    return RunInputs(texts, found, magnetism)
+    return RunInputs(texts, found)
 
 
-def starting_moments(crystal: Structure, settings: AbacusSettings) -> tuple[NDArray[np.float64], Magnetism]:
-    """Return the moment of each atom in STRU, (n_atoms, 3) Bohr magnetons, and what they make.
+def starting_moments(crystal: Structure, settings: AbacusSettings) -> NDArray[np.float64]:
+    """Return the moment of each atom in STRU, (n_atoms, 3) Bohr magnetons.
 
     Where every moment is zero and nspin is 4, most builds put (1, 1, 1) on every atom, and H0 is not
     time-reversal symmetric. A moment in the xy plane on one atom keeps them from it; with noncolin 0 only
@@ -108,13 +106,13 @@ def starting_moments(crystal: Structure, settings: AbacusSettings) -> tuple[NDAr
     """
     moments = np.zeros((len(crystal), 3))
     if settings.magnetism is Magnetism.AUTOSET:
-        return moments, Magnetism.AUTOSET
+        return moments
     if settings.magnetism is Magnetism.MOMENTS:
         moments[:, 2] = [settings.moments_bohr_magneton.get(name, 0.0) for name in crystal.symbols]
         if np.abs(moments).max() > 1e-5:  # below this ABACUS takes a moment for zero
-            return moments, Magnetism.MOMENTS
+            return moments
     moments[0] = (1.0, 0.0, 0.0)
-    return moments, Magnetism.NONMAGNETIC
+    return moments
 
 
 def _parameters(settings: AbacusSettings, task: Task, decimals: int | None) -> dict[str, object]:

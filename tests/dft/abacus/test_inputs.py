@@ -102,24 +102,20 @@ def test_stru_is_the_structure(library, tmp_path):
 
 def test_a_nonmagnetic_start_is_never_all_zero(library, tmp_path):
     inputs = make_inputs(zincblende(), AbacusSettings(**library), Task.SCF, id="x")
-    assert inputs.magnetism == "nonmagnetic"
     assert inputs.texts["STRU"].count("mag 1 0 0\n") == 1
     assert inputs.texts["STRU"].count("mag 0 0 0\n") == 1
 
 
 def test_autoset_leaves_all_moments_zero(library):
     inputs = make_inputs(zincblende(), AbacusSettings(magnetism="autoset", **library), Task.SCF, id="x")
-    assert inputs.magnetism == "autoset"
     assert inputs.texts["STRU"].count("mag 0 0 0\n") == 2
 
 
 def test_moments_are_along_z(library):
     settings = AbacusSettings(magnetism="moments", moments_bohr_magneton={"Fe": 2.5}, **library)
     inputs = make_inputs(zincblende("Fe", "S"), settings, Task.SCF, id="x")
-    assert inputs.magnetism == "moments"
     assert "mag 0 0 2.5\n" in inputs.texts["STRU"]
     without = make_inputs(zincblende(), settings, Task.SCF, id="x")
-    assert without.magnetism == "nonmagnetic"
     assert "mag 1 0 0\n" in without.texts["STRU"]
 
 
