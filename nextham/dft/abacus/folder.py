@@ -10,15 +10,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from nextham.dft.abacus.log import RunLog, read_log
+from nextham.dft.abacus.log import RunLog, parse_levels, read_log
 from nextham.dft.abacus.stru import StruFile, read_stru
 from nextham.dft.engine import Cause, RunError
+from nextham.physics.bands import Levels
 
 # By spin: every generation's name of a matrix file, oldest first; g1 is the first ionic step of 3.11.
 _MATRIX_NAMES: Final = {
     "H": ("data-HR-sparse_SPIN{old}.csr", "hrs{new}_nao.csr", "hrs{new}g1_nao.csr"),
-    "S": ("data-SR-sparse_SPIN{old}.csr", "srs{new}_nao.csr", "srs{new}g1_nao.csr"),
+    "S": ("data-SR-sparse_SPIN{old}.csr", "srs{new}_nao.csr", "srs{new}g1_nao.csr", "sr_nao.csr"),
 }
+_LEVELS: Final = ("eig_occ.txt", "eig.txt")
 _LOGS: Final = ("running_scf.log", "running_get_hs.log", "running_get_h0.log")
 
 
@@ -71,6 +73,15 @@ class RunFolder:
                 return read_log(self.out / name)
         raise RunError(Cause.MISSING_FILE, f"there is no {' or '.join(_LOGS[:2])} in {self.out}; run the job again")
 
+    @cached_property
+    def levels(self) -> Levels | None:
+        """The energies that the run printed: in a file of their own, else in the log."""
+        for name in _LEVELS:
+            if (self.out / name).is_file():
+                lattice = self.stru.cell_bohr / self.stru.lat0_bohr
+                return parse_levels((self.out / name).read_text(errors="replace"), lattice)
+        return self.log.levels
+
     def matrix(self, kind: str, *, spin: int = 0) -> Path | None:
         """Return the path of H(R) ("H") or S(R) ("S") of a spin, None if there is no such file."""
         names = [name.format(old=spin, new=spin + 1) for name in _MATRIX_NAMES[kind]]
@@ -96,6 +107,19 @@ class RunFolder:
                 Cause.MISSING_FILE, f"there is no {kind}(R) in {self.out} ({old} or {new}); run with out_mat_hs2 1"
             )
         return path
+
+    @property
+    def n_spin(self) -> int:
+        """The nspin of the run: lspinorb and noncolin force it to 4."""
+        keys = self.parameters
+        if any(keys.get(key, "0").lower() in ("1", "true", "t", "yes") for key in ("lspinorb", "noncolin")):
+            return 4
+        return int(keys.get("nspin", "1"))
+
+    @property
+    def spinor(self) -> bool:
+        """Whether rows of the matrices are spinors."""
+        return self.n_spin == 4
 
     @property
     def sha256(self) -> str:

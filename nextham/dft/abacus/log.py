@@ -155,6 +155,22 @@ def _levels(text: str, k_tables: list[NDArray[np.float64]]) -> Levels | None:
     return Levels(tables[-1], energies)
 
 
+def parse_levels(text: str, lattice: NDArray[np.float64]) -> Levels | None:
+    """Return the energies in eig_occ.txt (3.11) or eig.txt (before it): sixteen digits, where the log has six.
+
+    Args:
+        text: of the file; of several ionic steps the last counts.
+        lattice: (3, 3) rows in units of the lattice constant, since k is printed in 2π over it: k_i = k·a_i.
+    """
+    text = text[text.rfind("Electronic state energy (eV)") :]
+    parts = re.split(r"^ *spin=\d+ k-point=\S+ Cartesian=(.*?)\(.*\n", text, flags=re.MULTILINE)
+    k = [[float(x) for x in part.split()] for part in parts[1::2]]
+    energies = [[float(line.split()[1]) for line in part.splitlines() if line.strip()] for part in parts[2::2]]
+    if not k or len({len(e) for e in energies}) != 1:
+        return None
+    return Levels(np.array(k) @ lattice.T, np.array(energies) * _TO_CODATA)
+
+
 def _last(pattern: str, text: str) -> float | None:
     found = re.findall(pattern, text, re.MULTILINE)
     return float(found[-1]) if found else None

@@ -44,6 +44,7 @@ class StruFile:
     """What a STRU says; atoms in the order of ABACUS's matrices."""
 
     fractional: NDArray[np.float64]  # (n_atoms, 3) folded into [0, 1) as ABACUS folds
+    lat0_bohr: float  # LATTICE_CONSTANT
     cell_bohr: NDArray[np.float64]  # (3, 3)
     labels: tuple[str, ...]  # of each atom, e.g. "Fe1"
     numbers: NDArray[np.int64]  # (n_atoms,)
@@ -117,7 +118,7 @@ def _parsed(text: str) -> StruFile:
     mode = sections["ATOMIC_POSITIONS"][0].split()[0]
     fractional = folded(_fractional(coordinates, mode, lat0=lat0, cell_bohr=lat0 * rows))
     numbers = np.array([element_of(label) for label in labels], dtype=np.int64)
-    return StruFile(fractional, lat0 * rows, tuple(labels), numbers, species, moments)
+    return StruFile(fractional, lat0, lat0 * rows, tuple(labels), numbers, species, moments)
 
 
 def _sections(text: str) -> dict[str, list[str]]:
