@@ -38,7 +38,7 @@ def write_manifest(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Write the rows as Parquet; mappings become JSON text."""
     import pandas as pd
 
-    table = pd.DataFrame.from_records([dict(row) for row in rows])
+    table = pd.DataFrame.from_records([dict(row) for row in rows], columns=None if rows else ["id", "reduced_formula"])
     table = table[["id", *(column for column in table.columns if column != "id")]]
     for column in table.columns:
         if table[column].isna().all():

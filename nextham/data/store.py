@@ -165,6 +165,8 @@ def merge_stores(
     with StoreWriter(out, settings=settings, overwrite=overwrite) as writer:
         for store, id in track(places, f"packing {out}"):
             writer.add_record(store.record(id))
+        for entry in (entry for store in stores if store.ledger for entry in store.ledger.entries()):
+            writer.ledger.add(entry)
 
 
 def _read_about(path: Path) -> dict[str, Any]:
