@@ -64,10 +64,10 @@ def test_a_broken_onsite_block_shows(synthetic):
 
 
 def test_kramers_degeneracy(system, synthetic_magnetic):
-    """Time reversal with spin pairs the levels at k = 0; a magnetic system splits them."""
+    """Time reversal with spin pairs the levels at k = 0 (to the noise of an SCF); a magnetic system splits them."""
     levels = bands(system, np.zeros(3))[0]
     split = np.abs(levels[0::2] - levels[1::2]).max()
-    assert (split > 1e-4) if system is synthetic_magnetic else (split < 1e-7)
+    assert (split > 1e-4) if system is synthetic_magnetic else (split < 1e-5)
 
 
 @pytest.mark.parametrize("l", range(5))
