@@ -60,7 +60,8 @@ class Scales(nn.Module):
         scale = getattr(self, name)[blocks.kind[group.paths]].to(values.dtype)
         if self.onsite and name == "h0":
             values = values - centre(blocks, self.mean)[group.paths][group.path_of_component].to(values.dtype)
-        return values / scale[group.path_of_component]
+        normalised: Tensor = values / scale[group.path_of_component]
+        return normalised
 
 
 class Embedding(nn.Module):

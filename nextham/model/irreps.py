@@ -26,7 +26,7 @@ class Irrep(NamedTuple):
     @property
     def natural(self) -> bool:
         """Whether it transforms like Y_l under inversion."""
-        return self.parity == (-1) ** self.l
+        return bool(self.parity == (-1) ** self.l)
 
     def __str__(self) -> str:
         return f"{self.l}{'e' if self.parity == 1 else 'o'}"

@@ -14,9 +14,7 @@ class TrainSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: int = Field(
-        100, ge=1, description="passes over the training set; the learning rate falls to zero over them"
-    )
+    epochs: int = Field(100, ge=1, description="passes over the training set; the learning rate falls over them")
     budget_minutes: float | None = Field(None, gt=0, description="stop after the epoch in which this time is exceeded")
     batch_pairs: int = Field(160, ge=1, description="structures share a step while their listed pairs stay within this")
     cache_pairs: int = Field(200_000, ge=0, description="listed pairs of prepared batches that are kept in memory")
@@ -29,12 +27,8 @@ class TrainSettings(BaseModel):
     validate_every_epochs: int = Field(5, ge=1, description="epochs between validations")
     save_every_epochs: int = Field(5, ge=1, description="epochs between resumable states")
     seed: int = Field(0, ge=0, description="seed of the initial weights and of the order of structures")
-    precision: Literal["float32", "float64"] = Field(
-        "float32", description="of weights and features; losses are float64"
-    )
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="where to train; auto takes a GPU if there is one"
-    )
+    precision: Literal["float32", "float64"] = Field("float32", description="of weights and features, not of losses")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes a GPU if there is one")
 
 
 class FitSettings(BaseModel):
@@ -42,5 +36,5 @@ class FitSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: ModelSettings = Field(default_factory=ModelSettings, description="The network.")
-    train: TrainSettings = Field(default_factory=TrainSettings, description="How it is fitted.")
+    model: ModelSettings = Field(default=ModelSettings(), description="The network.")
+    train: TrainSettings = Field(default=TrainSettings(), description="How it is fitted.")
