@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from enum import StrEnum
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,8 +20,12 @@ from nextham.data.checks import certify
 from nextham.data.ledger import Entry, Ledger
 from nextham.data.settings import CheckSettings, StoreSettings
 from nextham.data.writer import StoreWriter
+from nextham.dft.abacus.settings import AbacusSettings
 from nextham.dft.engine import Cause, Engine, RunError, RunResult
 from nextham.exceptions import CheckError, InputError, NexthamError
+
+if TYPE_CHECKING:
+    from nextham.dft.abacus.reader import FinishedRun
 
 Job = tuple[str, Callable[[], RunResult]]  # id, and what makes its system
 
@@ -31,6 +37,12 @@ class DatasetSettings(BaseModel):
 
     store: StoreSettings = Field(default_factory=StoreSettings, description="How shards are written.")
     checks: CheckSettings = Field(default_factory=CheckSettings, description="What a record must pass.")
+
+
+class EngineSettings(DatasetSettings):
+    """... and how they are computed."""
+
+    abacus: AbacusSettings = Field(default_factory=AbacusSettings, description="How ABACUS is run.")
 
 
 class Task(StrEnum):
@@ -117,6 +129,64 @@ def run_structures(
         if runs.path.is_dir() and not any(runs.path.iterdir()):
             runs.path.rmdir()
     return summary
+
+
+def import_runs(
+    runs: Sequence[FinishedRun],
+    target: Target,
+    *,
+    settings: DatasetSettings,
+    required: Collection[str] = tuple(OPERATORS),
+    workers: int = 1,
+) -> Summary:
+    """Read finished ABACUS runs, check them and write a store.
+
+    Args:
+        runs: what to read; one that cannot be read goes to the ledger.
+        target: the store.
+        settings: how records are checked and written.
+        required: operators that each must carry.
+        workers: processes that read.
+
+    Raises:
+        NexthamError: if two runs have one id, or none gave a record and the target may not be empty.
+    """
+    first: dict[str, FinishedRun] = {}
+    for run in runs:
+        if run.id in first:
+            raise InputError(f"{run.path} and {first[run.id].path} are both called {run.id}; rename one")
+        first[run.id] = run
+    with ReadAhead([run.read for run in runs], workers) as read:
+        jobs: list[Job] = [(run.id, partial(read, k)) for k, run in enumerate(runs)]
+        return collect(jobs, target, stage="import", settings=settings, required=required)
+
+
+class ReadAhead:
+    """Calls made in processes a few ahead of their use, in order; with one worker they are made when used."""
+
+    def __init__(self, calls: Sequence[Callable[[], RunResult]], workers: int) -> None:
+        self._calls = calls
+        self._workers = min(workers, len(calls))
+        self._futures: dict[int, Future[RunResult]] = {}
+        self._pool = ProcessPoolExecutor(self._workers, mp_context=get_context("spawn")) if self._workers > 1 else None
+
+    def __call__(self, k: int) -> RunResult:
+        """Return the result of call k."""
+        if self._pool is None:
+            return self._calls[k]()
+        for ahead in range(k, min(k + 2 * self._workers, len(self._calls))):
+            if ahead not in self._futures:
+                self._futures[ahead] = self._pool.submit(self._calls[ahead])
+        result = self._futures[k].result()
+        self._futures[k] = Future()  # done with: its system need not stay in memory
+        return result
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
 
 
 def load_structures(files: Iterable[Path]) -> list[tuple[str, Structure | NexthamError]]:
