@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nextham.core import Structure
 from nextham.dft.abacus.csr import CsrBlock, CsrLayout
+from nextham.dft.abacus.stru import folded
 from nextham.units import ABACUS_BOHR_ANG, BOHR_ANG
 
 _VALUES_A_LINE: Final = 8
@@ -96,7 +97,7 @@ def _crystal(structure: Structure) -> str:
     lines = [" user_defined_lattice", f" {lat0_ang:.6g}"]
     lines += [" " + " ".join(f"{x:.6g}" for x in row) for row in structure.cell]
     lines += [" " + " ".join(types), " " + " ".join(str(symbols.count(t)) for t in types), " Direct"]
-    lines += [" " + " ".join(f"{x:.15g}" for x in row) for row in structure.fractional]
+    lines += [" " + " ".join(f"{x:.15g}" for x in row) for row in folded(structure.fractional)]
     return "\n".join(lines) + "\n"
 
 

@@ -56,7 +56,7 @@ def export_abacus(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     written = [folder / "STRU"]
-    written[0].write_text(write_stru(system.structure(), species=_species(system)))
+    written[0].write_text(write_stru(system.structure(), species=_species(system), moments=_moments(system)))
     for name, matrix in matrices.items():
         blocks = list(_sparse_blocks(matrix, 1.0 if name == "overlap" else RYDBERG_EV))
         if layout is CsrLayout.STEP:
@@ -86,6 +86,15 @@ def _species(system: LCAOSystem) -> dict[str, Species]:
         )
         for name in set(system.structure().symbols)
     }
+
+
+def _moments(system: LCAOSystem) -> NDArray[np.float64] | None:
+    """Moments that keep a nonmagnetic run nonmagnetic: one in the plane, or ABACUS sets some of its own accord."""
+    if system.meta[0].magnetism != "nonmagnetic":
+        return None
+    moments = np.zeros((len(system.numbers), 3))
+    moments[0, 0] = 1.0
+    return moments
 
 
 def _listed(system: LCAOSystem, name: str) -> set[tuple[int, int, int]]:
