@@ -147,7 +147,7 @@ def test_half_a_matrix_on_a_full_disk(engine, recorded, tmp_path, monkeypatch):
         ),
     ],
 )
-def test_inputs_that_cannot_be_written(engine, recorded, tmp_path, monkeypatch, number, cause, sentence):
+def test_inputs_that_cannot_be_written(engine, recorded, tmp_path, monkeypatch, *, number, cause, sentence):
     def fail(self, folder):
         raise OSError(number, os.strerror(number))
 
