@@ -128,5 +128,10 @@ def _text(value: object) -> str:
     if isinstance(value, dict):
         return escape(", ".join(f"{key} {_text(inner)}" for key, inner in value.items()))
     if isinstance(value, list | tuple):
-        return escape(" ".join(map(str, value)))
+        rows = all(isinstance(item, list) for item in value)
+        return escape("\n".join(map(_row, value)) if rows else " ".join(map(str, value)))
     return escape(str(value))
+
+
+def _row(items: list[object]) -> str:
+    return " ".join(f"{item:11.6f}" if isinstance(item, float) else f"{item!s:2}" for item in items)

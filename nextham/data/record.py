@@ -128,7 +128,7 @@ class Record:
         values = {}
         for name in wanted:
             if name not in self.operators:
-                raise InputError(self._lacks(name))
+                raise lacks(self.id, name, self.stored)
             values[name] = self._hamiltonian() if name == "hamiltonian" else self.stored[name].expanded()
         return LCAOSystem.single(self.structure, self.basis, self.pairs, values, self.meta)
 
@@ -139,7 +139,7 @@ class Record:
             InputError: if the record holds none.
         """
         if "correction" not in self.stored:
-            raise InputError(self._lacks("correction"))
+            raise lacks(self.id, "correction", self.stored)
         return self._matrix("correction")
 
     def _hamiltonian(self) -> NDArray[Any]:
@@ -150,9 +150,13 @@ class Record:
     def _matrix(self, name: str) -> BlockMatrix:
         return BlockMatrix(self.basis, self.structure.numbers, self.pairs, self.stored[name].expanded())
 
-    def _lacks(self, name: str) -> str:
-        hint = "; its H is the correction plus the reference's h0" if name == "hamiltonian" and self.stored else ""
-        return f"{self.id} holds no {name}, only {', '.join(self.stored) or 'no operator'}{hint}"
+
+def lacks(id: str, name: str, stored: Collection[str]) -> InputError:
+    """Return the error of asking a record for an operator that it does not have."""
+    hint = ""
+    if name == "hamiltonian" and "correction" in stored:
+        hint = "; its H is the correction plus the reference's h0"
+    return InputError(f"{id} holds no {name}, only {', '.join(stored) or 'the crystal'}{hint}")
 
 
 def encode(
