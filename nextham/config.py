@@ -26,14 +26,14 @@ class SourceSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["abacus-runs", "structures"] = Field(
-        "abacus-runs",
+        default="abacus-runs",
         description="abacus-runs: finished ABACUS runs are imported; structures: crystals are computed by the engine.",
     )
     paths: tuple[str, ...] = Field(
-        ("examples/abacus-runs",),
+        default=("examples/abacus-runs",),
         description="Run folders, archives of them or structure files, or folders that hold them.",
     )
-    chunk_size: int = Field(8, ge=1, description="Structures per job; a job is the unit that is repeated when killed.")
+    chunk_size: int = Field(default=8, ge=1, description="Structures per job; a job is the unit that is repeated when killed.")
 
     def items(self) -> list[str]:
         """Return the runs or structure files that the paths name, sorted, each once.
@@ -68,8 +68,8 @@ class BenchmarkSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    protocol: Literal["full", "paper"] = Field("full", description="Which elements count in the headline numbers.")
-    subset: str = Field("test", description="Which subset of the split is scored.")
+    protocol: Literal["full", "paper"] = Field(default="full", description="Which elements count in the headline numbers.")
+    subset: str = Field(default="test", description="Which subset of the split is scored.")
 
 
 class Config(BaseModel):
@@ -77,7 +77,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    results: str = Field("results", description="Folder that everything is written to.")
+    results: str = Field(default="results", description="Folder that everything is written to.")
     source: SourceSettings = Field(default_factory=SourceSettings, description="Where the dataset comes from.")
     abacus: AbacusSettings = Field(default_factory=AbacusSettings, description="How ABACUS is run.")
     checks: CheckSettings = Field(default_factory=CheckSettings, description="What a record must pass.")
