@@ -86,13 +86,15 @@ def test_every_irrep_of_every_shell_pair_is_reached(alsb, model):
     correction = hamiltonian(alsb, model).correction
     batch = Batch.build(alsb, model.vocabulary, settings=TINY, dtype=torch.float64, labels=False)
     values = torch.from_numpy(correction.values[0].copy())
+    natural = torch.tensor([(l_i + l_j + l) % 2 == 0 for l_i, l_j, l in model.vocabulary.kinds])
     for blocks in (batch.onsite, batch.hopping):
-        forbidden = (blocks.shell_i == blocks.shell_j) & (blocks.sign < 0) & (blocks is batch.onsite)
+        same, unnatural = blocks.shell_i == blocks.shell_j, natural[blocks.kind] == 0
+        forbidden = same & unnatural if blocks is batch.onsite else torch.zeros_like(same)
+        weak = unnatural if blocks is batch.onsite else forbidden  # a local potential has none on site
         for group in blocks.groups:
             size = (values[group.index] @ group.transform.T).abs().amax(dim=0)
-            never = forbidden[group.paths][group.path_of_component]
-            assert (size[~never] > 1e-9).all()
-            assert (size[never] < 1e-12).all()  # odd L of one shell with itself: antisymmetric
+            assert (size[~weak[group.paths][group.path_of_component]] > 1e-9).all()
+            assert (size[forbidden[group.paths][group.path_of_component]] < 1e-12).all()  # antisymmetric blocks
 
 
 @pytest.mark.parametrize("trace_grad", [True, False])
