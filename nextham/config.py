@@ -33,7 +33,9 @@ class SourceSettings(BaseModel):
         default=("examples/abacus-runs",),
         description="Run folders, archives of them or structure files, or folders that hold them.",
     )
-    chunk_size: int = Field(default=8, ge=1, description="Structures per job; a job is the unit that is repeated when killed.")
+    chunk_size: int = Field(
+        default=8, ge=1, description="Structures per job; a job is the unit that is repeated when killed."
+    )
 
     def items(self) -> list[str]:
         """Return the runs or structure files that the paths name, sorted, each once.
@@ -68,7 +70,9 @@ class BenchmarkSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    protocol: Literal["full", "paper"] = Field(default="full", description="Which elements count in the headline numbers.")
+    protocol: Literal["full", "paper"] = Field(
+        default="full", description="Which elements count in the headline numbers."
+    )
     subset: str = Field(default="test", description="Which subset of the split is scored.")
 
 
@@ -100,11 +104,11 @@ class Config(BaseModel):
             raise InputError(f"{where}: {first_problem(error, cls)}") from None
 
     def section(self, *names: str) -> str:
-        """Return sections as one line of JSON: what a rule passes on, and what its outputs depend on.
+        """Return what sections set as one line of JSON: what a rule passes on, and what its outputs depend on.
 
         One name gives that section itself, several give an object of sections.
         """
-        sections = {name: getattr(self, name).model_dump(mode="json") for name in names}
+        sections = {name: getattr(self, name).model_dump(mode="json", exclude_unset=True) for name in names}
         return json.dumps(sections if len(names) > 1 else sections[names[0]], sort_keys=True)
 
 
