@@ -82,8 +82,12 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     results: str = Field(default="results", description="Folder that everything is written to.")
-    source: SourceSettings = Field(default_factory=SourceSettings, description="Where the dataset comes from.")
-    abacus: AbacusSettings = Field(default_factory=AbacusSettings, description="How ABACUS is run.")
+    source: SourceSettings = Field(
+        default_factory=SourceSettings, description="Which runs or crystals, and how many per job."
+    )
+    abacus: AbacusSettings = Field(
+        default_factory=AbacusSettings, description="ABACUS itself: command, files, accuracy."
+    )
     checks: CheckSettings = Field(default_factory=CheckSettings, description="What a record must pass.")
     store: StoreSettings = Field(default_factory=StoreSettings, description="How shards are written.")
     split: SplitSettings = Field(default_factory=SplitSettings, description="Train, validation and test subsets.")
