@@ -28,6 +28,7 @@ def manifest_row(record: Record, *, shard: str, row: int) -> dict[str, Any]:
         **_run(record),
         **_checked(record.certificate or Certificate()),
         "dropped_ev": record.dropped_ev,
+        "rounding": record.rounding,
         "shard": shard,
         "row": row,
         "sha256": record.sha256,

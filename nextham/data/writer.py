@@ -80,8 +80,7 @@ class StoreWriter:
         """
         from nextham.data.record import encode
 
-        tolerance = self.settings.spin_tolerance_ry
-        self.add_record(encode(system, spin_tolerance_ry=tolerance, certificate=certificate, correction=correction))
+        self.add_record(encode(system, self.settings, certificate=certificate, correction=correction))
 
     def add_record(self, record: Record) -> None:
         """Add one structure as another store holds it."""
@@ -148,7 +147,7 @@ class StoreWriter:
             causes = ", ".join(f"{n} x {cause}" for cause, n in self.ledger.summary().items())
             raise InputError(f"there is no structure to write to {self.path}" + (f" ({causes})" if causes else ""))
         write_manifest(self._rows, self._partial / MANIFEST)
-        about = description(self._basis, self._h0_definition or "") | {"shards": self._shards}
+        about = description(self._basis, self._h0_definition or "", self.settings) | {"shards": self._shards}
         (self._partial / ABOUT).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n")
         _replace(self._partial, self.path)
 

@@ -26,7 +26,7 @@ from nextham.exceptions import InputError
 from nextham.testing import magnetic, synthetic_system, zincblende
 from nextham.units import RYDBERG_EV
 
-SMALL = StoreSettings(structures_per_shard=2, chunk_numbers=1024)
+SMALL = StoreSettings(structures_per_shard=2, chunk_numbers=1024, fraction_bits=None)
 BASIS = OrbitalBasis.parse("Ga:2s2p1d As:2s2p1d Si:1s1p O:1s1p")
 
 
@@ -119,6 +119,19 @@ def test_what_is_above_half_a_printed_digit_is_kept(tmp_path: Path) -> None:
     assert_same(store["loud"], loud)
 
 
+def test_rounding_is_far_below_what_is_printed_and_recorded(tmp_path: Path) -> None:
+    systems = [make("a"), magnetic(make("b")), make("c").without("h0")]
+    store = write(tmp_path / "store", *systems, settings=StoreSettings())
+    for system in systems:
+        found, id = store[system.ids[0]], system.ids[0]
+        assert 0 < difference(found, system) <= 2.0**-34  # 2^-35 for the real and the imaginary part
+        for values in found.operators.values():
+            np.testing.assert_array_equal(values * 2.0**34, np.rint(values * 2.0**34))
+        assert store.record(id).rounding == pytest.approx(difference(found, system), rel=0.5)
+    assert store.about["settings"]["fraction_bits"] == 34
+    assert list(store.manifest["rounding"]) == [store.record(id).rounding for id in store.ids]
+
+
 def test_real_run(tmp_path: Path, alsb: LCAOSystem) -> None:
     certificate = certify(alsb)
     with StoreWriter(tmp_path / "store") as writer:
@@ -143,7 +156,7 @@ def test_predictions_hold_a_hamiltonian_or_a_correction_alone(tmp_path: Path) ->
         writer.add(bare, correction=reference.correction)
     corrections = Store(tmp_path / "c")
     assert corrections.operators_of("a") == ()
-    np.testing.assert_array_equal(corrections.correction("a").values, reference.correction.values[:1])
+    np.testing.assert_allclose(corrections.correction("a").values, reference.correction.values[:1], atol=2.0**-35)
     with pytest.raises(InputError) as raised:
         corrections.read("a", ("hamiltonian",))
     assert (
