@@ -141,7 +141,7 @@ def band_overlay(reference: LCAOSystem, prediction: BlockMatrix) -> str:
     figure, axes = _figure(4.6, 3.9)
     for name, (colour, line, width, alpha) in styles.items():
         shifted = levels[name] - zero
-        shifted = shifted - (shifted - true)[window].mean()
+        shifted = shifted - np.median((shifted - true)[window])
         visible = ((shifted > low - 1) & (shifted < high + 1)).any(axis=0)
         lines = axes.plot(
             x, np.insert(shifted[:, visible], jumps, np.nan, axis=0), line, color=colour, linewidth=width, alpha=alpha
