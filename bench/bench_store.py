@@ -131,7 +131,7 @@ def _row(reference: int, raw: int, stored: int) -> str:
 
 
 def print_codecs() -> None:
-    """Print bytes per number and speed of codecs over 1 MB chunks, exact and rounded; and of two layouts of a full H0."""
+    """Print bytes per number and speed of codecs over 1 MB chunks, exact and rounded, and of two layouts of H0."""
     full = [system.operator("h0").with_layout(SpinLayout.FULL).values for system in systems()]
     data = {
         "S": [system.operators["overlap"] for system in systems()],

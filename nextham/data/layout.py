@@ -22,6 +22,7 @@ def description(basis: OrbitalBasis, h0_definition: str, settings: StoreSettings
         "schema_version": SCHEMA_VERSION,
         "code_version": __version__,
         "basis": str(basis),
+        "n_orb": {str(z): basis.n_orb(z) for z in basis},
         "h0_definition": h0_definition,
         "settings": settings.model_dump(mode="json"),
         "units": {"energy": "eV", "length": "Å", "overlap": "1"},
