@@ -67,7 +67,9 @@ class Training:
         )
         # Fabric's own precision stays out of the way: it would cast the float64 correction.
         network = checkpoint.build(task.card, statistics=task.statistics).to(getattr(torch, options.precision))
-        optimizer = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
+        optimizer = torch.optim.AdamW(
+            network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
+        )
         self.model, self.optimizer = self.fabric.setup(network, optimizer)
         self.network: NextHAM = network
         average = {name: value.clone() for name, value in network.state_dict().items()}

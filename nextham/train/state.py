@@ -30,9 +30,9 @@ class State:
     def update_average(self, decay: float) -> None:
         """Move the average towards the weights; early on it forgets its start faster."""
         decay = min(decay, (1 + self.step) / (10 + self.step))
+        weights = dict(self.model.named_parameters())  # buffers are statistics and do not change
         with torch.no_grad():
-            for name, value in self.model.state_dict().items():
-                self.average[name].lerp_(value, 1 - decay) if value.is_floating_point() else None
+            torch._foreach_lerp_([self.average[name] for name in weights], list(weights.values()), 1 - decay)
 
     def save(self, path: Path) -> None:
         """Write atomically, as tensors and plain values only."""
