@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import secrets
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -127,7 +128,10 @@ def make_split(manifest: pd.DataFrame, settings: SplitSettings = SplitSettings()
     if settings.id_files:
         lists = {name: read_ids(path) for name, path in settings.id_files.items()}
         return Split(lists).checked(ids, "the store")
-    return Split(_drawn(ids, [str(f) for f in manifest["reduced_formula"]], settings))
+    lists = _drawn(ids, [str(f) for f in manifest["reduced_formula"]], settings)
+    if settings.cover_elements:
+        lists = _covered(lists, {str(id): set(e.split()) for id, e in zip(ids, manifest["elements"], strict=True)})
+    return Split(lists)
 
 
 def read_ids(path: Path) -> tuple[str, ...]:
@@ -153,6 +157,25 @@ def _drawn(ids: Sequence[str], formulas: Sequence[str], settings: SplitSettings)
         taken[chosen] += 1
         found[names[chosen]].append(ids[k])
     return {name: tuple(sorted(members)) for name, members in found.items()}
+
+
+def _covered(lists: dict[str, tuple[str, ...]], elements: Mapping[str, set[str]]) -> dict[str, tuple[str, ...]]:
+    """Exchange structures until the first list has every element; it grows where nothing can be spared."""
+    first, *others = lists
+    held = {name: list(ids) for name, ids in lists.items()}
+    wanted = sorted({e for ids in lists.values() for id in ids for e in elements[id]})
+    for element in wanted:
+        if any(element in elements[id] for id in held[first]):
+            continue
+        name, id = next((n, i) for n in others for i in held[n] if element in elements[i])
+        count = Counter(e for i in held[first] for e in elements[i])
+        spare = next((i for i in held[first] if all(count[e] > 1 for e in elements[i])), None)
+        held[name].remove(id)
+        held[first].append(id)
+        if spare is not None:
+            held[first].remove(spare)
+            held[name].append(spare)
+    return {name: tuple(sorted(ids)) for name, ids in held.items()}
 
 
 def _counts(fractions: np.ndarray[Any, np.dtype[np.float64]], n: int) -> np.ndarray[Any, np.dtype[np.int64]]:

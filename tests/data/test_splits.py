@@ -19,7 +19,11 @@ from nextham.exceptions import InputError
 
 def manifest(n: int, n_formulas: int = 3) -> pd.DataFrame:
     return pd.DataFrame(
-        {"id": [f"s{k}" for k in range(n)], "reduced_formula": [f"F{k % n_formulas}" for k in range(n)]}
+        {
+            "id": [f"s{k}" for k in range(n)],
+            "reduced_formula": [f"F{k % n_formulas}" for k in range(n)],
+            "elements": ["Si"] * n,
+        }
     )
 
 
@@ -38,6 +42,31 @@ def test_each_composition_is_spread() -> None:
     split = make_split(table, SplitSettings(fractions={"train": 0.8, "val": 0.1, "test": 0.1}))
     formula = dict(zip(table["id"], table["reduced_formula"], strict=True))
     assert all(abs(n - 10) <= 1 for n in Counter(formula[id] for id in split["test"]).values())
+
+
+@given(
+    seed=st.integers(0, 20),
+    formulas=st.lists(st.sampled_from(["Be S", "Si", "Ba Te", "Al P"]), min_size=4, max_size=20),
+)
+def test_every_element_is_trained_on(seed: int, formulas: list[str]) -> None:
+    table = pd.DataFrame(
+        {"id": [f"s{k}" for k in range(len(formulas))], "reduced_formula": formulas, "elements": formulas}
+    )
+    fractions = {"train": 0.6, "val": 0.2, "test": 0.2}
+    split = make_split(table, SplitSettings(seed=seed, fractions=fractions))
+    elements = dict(zip(table["id"], (set(f.split()) for f in formulas), strict=True))
+    seen = set().union(*(elements[id] for id in split["train"]))
+    assert all(elements[id] <= seen for name in ("val", "test") for id in split[name])
+    assert sorted(id for ids in split.ids.values() for id in ids) == sorted(elements)
+
+
+def test_structures_are_exchanged_not_only_taken() -> None:
+    formulas = ["Si"] * 8 + ["Ba Te", "C"]
+    table = pd.DataFrame({"id": list("abcdefghij"), "reduced_formula": formulas, "elements": formulas})
+    for seed in range(6):
+        split = make_split(table, SplitSettings(seed=seed))
+        assert [len(ids) for ids in split.ids.values()] == [8, 1, 1]
+        assert {"i", "j"} <= set(split["train"])
 
 
 def test_the_order_in_the_store_does_not_matter_but_the_seed_does() -> None:
