@@ -154,5 +154,5 @@ def chosen(main: Scores) -> list[tuple[StructureRow, str]]:
         return row.bands["model"].mean_mev if row.bands else row.overall_mev[main.protocol]["model"] or 0.0
 
     ordered = sorted(main.structures, key=error)
-    picks = {len(ordered) - 1: "largest error", len(ordered) // 2: "median error", 0: "smallest error"}
+    picks = {len(ordered) // 2: "median error", 0: "smallest error", len(ordered) - 1: "largest error"}
     return [(ordered[place], what) for place, what in sorted(picks.items())]
