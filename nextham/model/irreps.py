@@ -187,7 +187,7 @@ class Hidden:
         n, _, channels = features.shape
         out = []
         copies_of = [sum(i.l == l for i in self.irreps) for l in range(self.lmax + 1)]
-        parts = features.split([copies * (2 * l + 1) for l, copies in enumerate(copies_of)], dim=1)
+        parts = features.split_with_sizes([copies * (2 * l + 1) for l, copies in enumerate(copies_of)], dim=1)
         for l, (copies, part) in enumerate(zip(copies_of, parts, strict=True)):
             if l == 0:
                 out.append(part)

@@ -47,7 +47,7 @@ class EdgeLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, dim, n_in) -> (n, dim, n_out), edge frame."""
-        parts = x.split([copies * n for copies, n in self.orders], dim=1)
+        parts = x.split_with_sizes([copies * n for copies, n in self.orders], dim=1)
         mixed = [
             (part.reshape(len(x), copies, -1) @ weight).reshape(len(x), copies * n, self.n_out)
             for part, (copies, n), weight in zip(parts, self.orders, self.weights, strict=True)
