@@ -131,7 +131,9 @@ def make_split(manifest: pd.DataFrame, settings: SplitSettings = SplitSettings()
     lists = _drawn(ids, [str(f) for f in manifest["reduced_formula"]], settings)
     if settings.cover_elements:
         elements = {str(id): set(e.split()) for id, e in zip(ids, manifest["elements"], strict=True)}
-        lists = _covered(lists, elements, largest=max(settings.fractions, key=lambda n: settings.fractions[n]))
+        lists = _covered(
+            lists, elements, largest=max(sorted(settings.fractions), key=lambda name: settings.fractions[name])
+        )
     return Split(lists)
 
 
@@ -164,7 +166,7 @@ def _covered(
     lists: dict[str, tuple[str, ...]], elements: Mapping[str, set[str]], *, largest: str
 ) -> dict[str, tuple[str, ...]]:
     """Exchange structures until the largest list has every element; it grows where nothing can be spared."""
-    others = [name for name in lists if name != largest]
+    others = sorted(name for name in lists if name != largest)
     held = {name: list(ids) for name, ids in lists.items()}
     wanted = sorted({e for ids in lists.values() for id in ids for e in elements[id]})
     for element in wanted:
