@@ -10,8 +10,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor
 
 from nextham.console import track
 from nextham.data.splits import Split
@@ -21,7 +23,7 @@ from nextham.model import checkpoint
 from nextham.model.network import NextHAM
 from nextham.train.loader import Loader
 from nextham.train.log import Log
-from nextham.train.loss import gauge_mae, losses
+from nextham.train.loss import TERMS, Losses, gauge_mae, losses
 from nextham.train.settings import FitSettings, TrainSettings
 from nextham.train.state import State
 from nextham.train.task import Task, prepare
@@ -104,34 +106,42 @@ class Training:
         done = (step - warm) / max(1, self.n_steps - warm)
         return self.options.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * min(1.0, done))) / 2)
 
-    def step(self, ids: tuple[str, ...]) -> tuple[float, float]:
-        """Take one optimiser step and return the losses: mean Gauge MAE (meV) and trace."""
+    def step(self, ids: tuple[str, ...]) -> Losses:
+        """Take one optimiser step and return the losses."""
         rate = self.rate(self.state.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        batch = self.task.train.batch(ids).to(self.fabric.device)
-        found = losses(self.model(batch), batch, trace_unit_ev2=self.task.trace_unit_ev2)
-        mae = found.gauge_mae_mev.mean()
-        if not torch.isfinite(mae):
+        sample = self.task.train.sample(ids).to(self.fabric.device)
+        k_at = self._k_at(self.state.step).to(self.fabric.device)
+        found = losses(self.model(sample.batch), sample, trace_unit_ev2=self.task.trace_unit_ev2, k_at=k_at)
+        total = found.total(self.options)
+        if not torch.isfinite(total):
             raise NexthamError(
                 f"the loss of {', '.join(ids)} is not a number after {self.state.step} steps; lower learning_rate"
             )
         self.optimizer.zero_grad()
-        self.fabric.backward(mae + self.options.trace_weight * found.trace)
+        self.fabric.backward(total)
         self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.options.clip_norm)
         self.optimizer.step()
         self.state.step += 1
         self.state.update_average(self.options.ema_decay)
-        return float(mae.detach()), float(found.trace.detach())
+        return found.detached()
+
+    def _k_at(self, step: int) -> Tensor:
+        """Return which k of the pool a step uses; it follows from seed and step alone."""
+        n = min(self.options.k_per_step, self.options.k_pool)
+        rng = np.random.default_rng([self.options.seed, step])
+        return torch.from_numpy(rng.choice(self.options.k_pool, size=n, replace=False))
 
     def _epoch(self, epoch: int) -> dict[str, Any]:
         self.model.train()
         batches = self.task.train.epoch(self.options.seed, epoch)
         rate = self.rate(self.state.step)
-        rows = [(len(ids), *self.step(ids)) for ids in batches]
-        n = sum(k for k, _, _ in rows)
-        mae, trace = (sum(row[0] * row[c] for row in rows) / n for c in (1, 2))
-        return {"learning_rate": rate, "train_mev": mae / 2, "trace": trace, "val_mev": "", "val_skill": ""}
+        found = [self.step(ids) for ids in batches]
+        mae = torch.cat([f.gauge_mae_mev for f in found]).mean()
+        means = {name: float(torch.stack([getattr(f, name) for f in found]).mean()) for name in TERMS}
+        row = {"learning_rate": rate, "train_mev": float(mae) / 2, "val_mev": "", "val_skill": ""}
+        return row | means
 
     def _validate(self, epoch: int, train_mev: float) -> dict[str, Any]:
         """Score the averaged weights and write ``last``, and ``best`` where they are the best so far."""
@@ -162,8 +172,8 @@ def evaluate(network: NextHAM, loader: Loader, device: torch.device) -> Score:
     found: list[float] = []
     prior: list[float] = []
     with torch.no_grad():
-        for _, batch in loader.all():
-            moved = batch.to(device)
+        for sample in loader.all():
+            moved = sample.batch.to(device)
             if moved.target is None:
                 raise ValueError("only batches with labels can be scored")
             found += gauge_mae(network(moved).correction - moved.target, moved).tolist()

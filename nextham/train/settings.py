@@ -34,6 +34,11 @@ class TrainSettings(BaseModel):
     )
     clip_norm: float = Field(default=10.0, gt=0, description="largest gradient norm (loss in meV)")
     trace_weight: float = Field(default=0.2, ge=0, description="weight of the trace loss, in meV per typical trace")
+    p_weight: float = Field(default=0.005, ge=0, description="weight of the mean error among the levels P, in meV")
+    pq_weight: float = Field(default=0.003, ge=0, description="weight of the mean error between P and the levels above")
+    p_cut_ev: float = Field(default=10.0, description="P holds the levels up to this above the Fermi level")
+    k_pool: int = Field(default=16, ge=1, description="k points per structure whose eigenvectors are kept")
+    k_per_step: int = Field(default=3, ge=1, description="k points out of the pool in each step")
     validate_every_epochs: int = Field(default=5, ge=1, description="epochs between validations")
     save_every_epochs: int = Field(default=5, ge=1, description="epochs between resumable states")
     seed: int = Field(default=0, ge=0, description="seed of the initial weights and of the order of structures")
@@ -41,6 +46,11 @@ class TrainSettings(BaseModel):
         default="float32", description="of weights and features, not of losses"
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto takes a GPU if there is one")
+
+    @property
+    def uses_spectra(self) -> bool:
+        """Whether the loss looks at levels."""
+        return self.p_weight > 0 or self.pq_weight > 0
 
 
 class FitSettings(BaseModel):
