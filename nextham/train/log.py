@@ -17,6 +17,8 @@ COLUMNS: Final = (
     "pq_mev",
     "val_mev",
     "val_skill",
+    "val_p_mev",
+    "val_pq_mev",
 )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import sys
 import time
@@ -21,25 +20,12 @@ from nextham.data.store import Store
 from nextham.exceptions import InputError, NexthamError
 from nextham.model import checkpoint
 from nextham.model.network import NextHAM
-from nextham.train.loader import Loader
-from nextham.train.log import Log
-from nextham.train.loss import TERMS, Losses, gauge_mae, losses
+from nextham.train.log import COLUMNS, Log
+from nextham.train.loss import TERMS, Losses, losses
+from nextham.train.score import evaluate
 from nextham.train.settings import FitSettings, TrainSettings
 from nextham.train.state import State
 from nextham.train.task import Task, prepare
-
-
-@dataclasses.dataclass(frozen=True)
-class Score:
-    """Overall Gauge MAE, macro mean over structures: the mean modulus over the four spin blocks."""
-
-    mae_mev: float
-    h0_mev: float
-
-    @property
-    def skill(self) -> float:
-        """1 - MAE / MAE of H0."""
-        return 1 - self.mae_mev / self.h0_mev
 
 
 def train(store: Store, split: Split, *, settings: FitSettings, out: Path, resume: bool = False) -> dict[str, float]:
@@ -114,7 +100,7 @@ class Training:
         sample = self.task.train.sample(ids).to(self.fabric.device)
         k_at = self._k_at(self.state.step).to(self.fabric.device)
         found = losses(self.model(sample.batch), sample, trace_unit_ev2=self.task.trace_unit_ev2, k_at=k_at)
-        total = found.total(self.options)
+        total = found.total(self.options, spectral=self.options.spectral_share(self.state.step / self.n_steps))
         if not torch.isfinite(total):
             raise NexthamError(
                 f"the loss of {', '.join(ids)} is not a number after {self.state.step} steps; lower learning_rate"
@@ -140,7 +126,7 @@ class Training:
         found = [self.step(ids) for ids in batches]
         mae = torch.cat([f.gauge_mae_mev for f in found]).mean()
         means = {name: float(torch.stack([getattr(f, name) for f in found]).mean()) for name in TERMS}
-        row = {"learning_rate": rate, "train_mev": float(mae) / 2, "val_mev": "", "val_skill": ""}
+        row = {"learning_rate": rate, "train_mev": float(mae) / 2}
         return row | means
 
     def _validate(self, epoch: int, train_mev: float) -> dict[str, Any]:
@@ -149,60 +135,17 @@ class Training:
         self.network.load_state_dict(self.state.average)
         score = evaluate(self.network, self.task.val, self.fabric.device) if self.task.val else None
         self.network.load_state_dict(ours)
-        metrics = {"epoch": float(epoch), "train_mev": train_mev}
-        if score:
-            metrics |= {"val_mev": score.mae_mev, "val_h0_mev": score.h0_mev, "val_skill": score.skill}
-        card = dataclasses.replace(self.task.card, metrics=metrics)
+        found = score.metrics() if score else {}
+        card = dataclasses.replace(self.task.card, metrics={"epoch": float(epoch), "train_mev": train_mev} | found)
         checkpoint.save(self.out / "last", self.state.average, card)
-        if score is None or score.mae_mev < self.state.best_mev:
-            self.state.best_mev = score.mae_mev if score else self.state.best_mev
+        objective = score.objective(self.options) if score else -float(epoch)  # without val the latest is the best
+        if objective < self.state.best:
+            self.state.best = objective
             checkpoint.save(self.out / "best", self.state.average, card)
         said = f", val {score.mae_mev:.4f} meV, skill {score.skill:.3f}" if score else ""
         print(f"epoch {epoch}: train {train_mev:.4f} meV{said}", file=sys.stderr, flush=True)  # noqa: T201
-        return {"val_mev": score.mae_mev, "val_skill": score.skill} if score else {}
+        return {name: value for name, value in found.items() if name in COLUMNS}
 
     def _over_budget(self) -> bool:
         budget = self.options.budget_minutes
         return budget is not None and self.state.seconds > 60 * budget
-
-
-def evaluate(network: NextHAM, loader: Loader, device: torch.device) -> Score:
-    """Return the score of a network on every structure of a loader."""
-    network.eval()
-    found: list[float] = []
-    prior: list[float] = []
-    with torch.no_grad():
-        for sample in loader.all():
-            moved = sample.batch.to(device)
-            if moved.target is None:
-                raise ValueError("only batches with labels can be scored")
-            found += gauge_mae(network(moved).correction - moved.target, moved).tolist()
-            prior += gauge_mae(-moved.target, moved).tolist()
-    half = 1e3 / 2 / len(found)  # ↑↓ and ↓↑ of a spin scalar are zero
-    return Score(sum(found) * half, sum(prior) * half)
-
-
-def dry_run(store: Store, split: Split, *, settings: FitSettings) -> str:
-    """Return the model, its size, and what training would cost by timing one step; writes nothing."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        training = Training(prepare(store, split, settings), settings.train, Path(folder))
-        batches = training.task.train.epoch(settings.train.seed, 1)
-        training.step(batches[0])
-        start = time.monotonic()
-        training.step(batches[-1])
-        seconds = time.monotonic() - start
-    n = sum(p.numel() for p in training.network.parameters())
-    held = sum(p.numel() * p.element_size() for p in training.network.parameters())
-    parts = {name: sum(p.numel() for p in child.parameters()) for name, child in training.network.named_children()}
-    lines = [
-        f"model      {json.dumps(settings.model.model_dump(mode='json'))}",
-        f"basis      {training.task.card.basis}",
-        f"parameters {n:,} ({', '.join(f'{name} {k:,}' for name, k in parts.items() if k)})",
-        f"memory     {5 * held / 1e6:.0f} MB for weights, gradients, optimiser and average, plus activations",
-        f"steps      {len(batches)} per epoch, {training.n_steps} in all",
-        f"time       {seconds:.2f} s a step, about {seconds * len(batches):.1f} s an epoch and "
-        f"{seconds * training.n_steps / 60:.1f} min in all",
-    ]
-    return "\n".join(lines)

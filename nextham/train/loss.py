@@ -27,10 +27,10 @@ class Losses:
     p_mev: Tensor  # mean |C† E(k) C| among the levels P
     pq_mev: Tensor  # and between P and the levels above
 
-    def total(self, options: TrainSettings) -> Tensor:
-        """Return what is minimised."""
-        spectral = options.p_weight * self.p_mev + options.pq_weight * self.pq_mev
-        return self.gauge_mae_mev.mean() + options.trace_weight * self.trace + spectral
+    def total(self, options: TrainSettings, *, spectral: float) -> Tensor:
+        """Return what is minimised, with the share that the errors of levels have by now."""
+        levels = options.p_weight * self.p_mev + options.pq_weight * self.pq_mev
+        return self.gauge_mae_mev.mean() + options.trace_weight * self.trace + spectral * levels
 
     def detached(self) -> Losses:
         """Return the numbers without their graph, on the CPU."""

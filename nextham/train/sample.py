@@ -21,7 +21,7 @@ class Sample(OnDevice):
     spectra: tuple[Spectrum, ...]  # one per structure, or none
 
 
-def sampler(vocabulary: Vocabulary, settings: FitSettings, *, spectra: bool) -> Callable[[list[LCAOSystem]], Sample]:
+def sampler(vocabulary: Vocabulary, settings: FitSettings) -> Callable[[list[LCAOSystem]], Sample]:
     """Return the function that turns systems with labels into a sample."""
     options = settings.train
     dtype = getattr(torch, options.precision)
@@ -29,7 +29,7 @@ def sampler(vocabulary: Vocabulary, settings: FitSettings, *, spectra: bool) -> 
     def build(systems: list[LCAOSystem]) -> Sample:
         joined = systems[0] if len(systems) == 1 else LCAOSystem.concat(systems)
         batch = Batch.build(joined, vocabulary, settings=settings.model, dtype=dtype, labels=True)
-        if not spectra:
+        if not options.uses_spectra:
             return Sample(batch, ())
         found = [Spectrum.of(s, n_k=options.k_pool, cut_ev=options.p_cut_ev, seed=options.seed) for s in systems]
         return Sample(batch, tuple(found))

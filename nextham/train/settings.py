@@ -36,6 +36,10 @@ class TrainSettings(BaseModel):
     trace_weight: float = Field(default=0.2, ge=0, description="weight of the trace loss, in meV per typical trace")
     p_weight: float = Field(default=0.005, ge=0, description="weight of the mean error among the levels P, in meV")
     pq_weight: float = Field(default=0.003, ge=0, description="weight of the mean error between P and the levels above")
+    levels_from: float = Field(
+        default=0.3, ge=0, le=1, description="part of training after which levels begin to count"
+    )
+    levels_full: float = Field(default=0.6, ge=0, le=1, description="part of training after which they count in full")
     p_cut_ev: float = Field(default=10.0, description="P holds the levels up to this above the Fermi level")
     k_pool: int = Field(default=16, ge=1, description="k points per structure whose eigenvectors are kept")
     k_per_step: int = Field(default=3, ge=1, description="k points out of the pool in each step")
@@ -51,6 +55,14 @@ class TrainSettings(BaseModel):
     def uses_spectra(self) -> bool:
         """Whether the loss looks at levels."""
         return self.p_weight > 0 or self.pq_weight > 0
+
+    def spectral_share(self, done: float) -> float:
+        """Return how much levels count when this part of the training is done.
+
+        Real space first: the errors of levels start far above those of H0 and would drown it.
+        """
+        rise = max(self.levels_full - self.levels_from, 1e-9)
+        return min(1.0, max(0.0, (done - self.levels_from) / rise))
 
 
 class FitSettings(BaseModel):

@@ -19,6 +19,8 @@ from nextham.model.batch import OnDevice
 from nextham.physics.bloch import bloch_sum
 from nextham.physics.eigen import solve
 
+_EVERY = slice(None)
+
 
 @dataclasses.dataclass(frozen=True)
 class Spectrum(OnDevice):
@@ -65,15 +67,15 @@ class Spectrum(OnDevice):
             n_orb=int(system.n_orb.sum()),
         )
 
-    def projected(self, error: Tensor, at: Tensor) -> Tensor:
-        """Return |C† E(k) C| (len(at), n_bands, n_bands) eV of real-space errors (n_values,) at some of the k."""
+    def projected(self, error: Tensor, at: Tensor | slice = _EVERY) -> Tensor:
+        """Return |C† E(k) C| (len(at), n_bands, n_bands) eV of real-space errors (n_values,) at some or all k."""
         phased = self.phase[at][:, self.pair] * error
-        flat = phased.new_zeros(len(at), self.n_orb**2).scatter_add(1, self.place.expand_as(phased), phased)
-        half = flat.reshape(len(at), self.n_orb, self.n_orb)
+        flat = phased.new_zeros(len(phased), self.n_orb**2).scatter_add(1, self.place.expand_as(phased), phased)
+        half = flat.reshape(-1, self.n_orb, self.n_orb)
         c = self.vectors[at]
         return (c.mH @ (half + half.mH) @ c).abs()
 
-    def errors(self, error: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
+    def errors(self, error: Tensor, at: Tensor | slice = _EVERY) -> tuple[Tensor, Tensor]:
         """Return the mean |C† E C| among the levels P, and between P and Q (eV)."""
         size = self.projected(error, at)
         low, high = self.low[at], self.high[at]

@@ -57,10 +57,10 @@ def prepare(store: Store, split: Split, settings: FitSettings) -> Task:
     training = settings.train.model_dump(mode="json")
     card = Card(settings.model, basis, store.h0_definition, digest, dict(split.sha256), training)
     loaders = []
-    for ids, spectra in ((names, settings.train.uses_spectra), (split.ids.get("val", ()), False)):
+    for ids in (names, split.ids.get("val", ())):
         cost = {id: int(n) for id, n in zip(store.manifest["id"], store.manifest["n_pairs"], strict=True) if id in ids}
         sizes = {"batch_pairs": settings.train.batch_pairs, "cache_pairs": settings.train.cache_pairs}
-        loaders.append(Loader(store.read, cost, build=sampler(vocabulary, settings, spectra=spectra), **sizes))
+        loaders.append(Loader(store.read, cost, build=sampler(vocabulary, settings), **sizes))
     units = [typical_trace(sample.batch) for sample in track(loaders[0].all(), "preparing", total=None)]
     statistics = Statistics.measure(lambda: (sample.batch for sample in loaders[0].all()), vocabulary)
     val = loaders[1] if split.ids.get("val") else None
