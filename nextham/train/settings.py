@@ -15,7 +15,7 @@ class TrainSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(
-        default=100, ge=1, description="passes over the training set; the learning rate falls over them"
+        default=150, ge=1, description="passes over the training set; the learning rate falls over them"
     )
     budget_minutes: float | None = Field(
         default=None, gt=0, description="stop after the epoch in which this time is exceeded"
@@ -34,8 +34,8 @@ class TrainSettings(BaseModel):
     )
     clip_norm: float = Field(default=10.0, gt=0, description="largest gradient norm (loss in meV)")
     trace_weight: float = Field(default=0.2, ge=0, description="weight of the trace loss, in meV per typical trace")
-    p_weight: float = Field(default=0.005, ge=0, description="weight of the mean error among the levels P, in meV")
-    pq_weight: float = Field(default=0.003, ge=0, description="weight of the mean error between P and the levels above")
+    p_weight: float = Field(default=0.01, ge=0, description="weight of the mean error among the levels P, in meV")
+    pq_weight: float = Field(default=0.006, ge=0, description="weight of the mean error between P and the levels above")
     levels_from: float = Field(
         default=0.3, ge=0, le=1, description="part of training after which levels begin to count"
     )
