@@ -193,7 +193,7 @@ class Hidden:
                 out.append(part)
                 continue
             d = wigner[l].transpose(1, 2) if inverse else wigner[l]
-            wide = part.reshape(n, copies, 2 * l + 1, channels).transpose(1, 2).reshape(n, 2 * l + 1, -1)
+            wide = part.reshape(n, copies, 2 * l + 1, channels).transpose(1, 2).reshape(n, 2 * l + 1, copies * channels)
             turned = torch.bmm(d, wide).reshape(n, 2 * l + 1, copies, channels)
-            out.append(turned.transpose(1, 2).reshape(n, -1, channels))
+            out.append(turned.transpose(1, 2).reshape(n, copies * (2 * l + 1), channels))
         return torch.cat(out, dim=1)
