@@ -39,6 +39,8 @@ def narrowed(values: NDArray[Any], layout: SpinLayout) -> tuple[NDArray[Any], fl
 
     The caller decides whether what is dropped is noise; nothing here does.
     """
+    if SpinLayout.of(values) is layout:
+        return values, 0.0
     full = widened(values, SpinLayout.FULL)
     if layout is SpinLayout.FULL:
         return full, 0.0

@@ -40,7 +40,7 @@ class _Directed:
 
     ij: NDArray[np.int64]  # (n, 2)
     R: NDArray[np.int64]  # (n, 3)
-    values: NDArray[Any]  # (n_spin_components, n_values) house order, blocks end to end (first spin blocks)
+    values: NDArray[Any]  # (n_spin_components, n_values) house order, blocks end to end
 
 
 def read_operator(path: Path, atoms: Atoms, *, spinor: bool) -> BlockMatrix:
@@ -70,7 +70,7 @@ def read_operator(path: Path, atoms: Atoms, *, spinor: bool) -> BlockMatrix:
     directed = _Directed(
         np.concatenate([p.ij for p in parts]),
         np.concatenate([p.R for p in parts]),
-        _components(np.concatenate([p.values for p in parts], axis=1)),
+        np.concatenate([p.values for p in parts], axis=1),
     )
     return _hermitian(directed, atoms, path)
 
@@ -91,7 +91,7 @@ class _Scatter:
         entries = (block.rows, block.columns, block.values)
         found, values = dense_blocks(entries, self._rows, self._n_orb, self._n_spin)
         ij = np.stack(np.divmod(found, len(self._n_orb)), axis=1)
-        return _Directed(ij, np.tile(block.R, (len(found), 1)), values)
+        return _Directed(ij, np.tile(block.R, (len(found), 1)), _components(values))
 
 
 def _components(spins: NDArray[Any]) -> NDArray[Any]:

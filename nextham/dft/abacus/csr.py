@@ -214,8 +214,10 @@ class CsrFile:
         pointers: NDArray[np.int64],
         at: int,
     ) -> CsrBlock:
-        counts = np.diff(pointers)
-        if pointers[0] != 0 or pointers[-1] != len(columns) or (counts < 0).any():
+        from nextham.dft.abacus.kernels import rows_of
+
+        rows = rows_of(pointers, len(columns))
+        if len(rows) != len(columns):
             raise self._error(
                 Cause.INCONSISTENT, at, f"the row pointers of the block R = {R} do not match its elements"
             )
@@ -227,7 +229,7 @@ class CsrFile:
             row = int(np.searchsorted(pointers, which, side="right")) - 1
             what = f"element ({row}, {columns[which]}) of the block R = {R} is {values[which]}, not a finite number"
             raise self._error(Cause.NOT_FINITE, at, what)
-        return CsrBlock(R, np.repeat(np.arange(self.dimension), counts), columns, values)
+        return CsrBlock(R, rows, columns, values)
 
     def _check_end(self, at: int) -> None:
         rest = self._bytes[at : at + 256].strip()

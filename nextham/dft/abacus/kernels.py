@@ -177,6 +177,19 @@ def scan_integers(text: NDArray[np.uint8], out: NDArray[np.int64]) -> tuple[int,
 
 
 @_compiled
+def rows_of(pointers: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """Return the row of each of the n elements; n + 1 numbers where the row pointers are not those of n elements."""
+    rows = np.empty(n, dtype=np.int64)
+    good = pointers[0] == 0 and pointers[-1] == n
+    for row in range(len(pointers) - 1):
+        begin, end = pointers[row], pointers[row + 1]
+        if not (good and 0 <= begin <= end <= n):
+            return np.empty(n + 1, dtype=np.int64)
+        rows[begin:end] = row
+    return rows
+
+
+@_compiled
 def dense_blocks(
     entries: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]],
     rows: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]],

@@ -153,7 +153,7 @@ def _levels(text: str, k_tables: list[NDArray[np.float64]]) -> Levels | None:
     tables = [k for k in k_tables if len(k) == len(rows)]
     if not rows or not tables or len({len(r) for r in rows}) != 1 or len(rows[0]) % 3:
         return None
-    energies = np.array(rows).reshape(len(rows), -1, 3)[:, :, 1].astype(np.float64)
+    energies = np.array([[float(word) for word in row[1::3]] for row in rows])
     return Levels(tables[-1], energies * _TO_CODATA)
 
 
