@@ -29,7 +29,7 @@ def from_spin_blocks(blocks: NDArray[np.complex128]) -> NDArray[np.complex128]:
     np.add(ud, du, out=out[1])
     np.subtract(ud, du, out=out[2])
     np.subtract(uu, dd, out=out[3])
-    out /= 2
+    out *= 0.5
     out[2] *= 1j
     return out
 

@@ -30,7 +30,10 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 def _compiled(function: _F) -> _F:
     """Compile on the first call, or take what an earlier process compiled; other threads run meanwhile."""
-    return cast(_F, numba.njit(nogil=True, cache=True, error_model="numpy")(function))
+    try:
+        return cast(_F, numba.njit(nogil=True, cache=True, error_model="numpy")(function))
+    except RuntimeError:  # no folder for a cache can be written, neither here nor at the user's
+        return cast(_F, numba.njit(nogil=True, error_model="numpy")(function))
 
 
 def _inlined(function: _F) -> _F:
@@ -258,11 +261,13 @@ def hermitian_mean(
                     one = values[s, forward[p] + a * n_j + b] if forward[p] >= 0 else values[s, 0] * 0
                     two = values[s, backward[p] + b * n_i + a] if backward[p] >= 0 else values[s, 0] * 0
                     two = np.conj(two)
-                    gap = max(gap, abs(one - two))
-                    size = max(size, abs(one))
+                    gap = max(gap, ((one - two) * np.conj(one - two)).real)
+                    size = max(size, (one * np.conj(one)).real)
                     out[s, first[p] + a * n_j + b] = (one + two) / 2
-                if gap > tolerance[0] + tolerance[1] * size:
-                    n_bad += 1
-                    if gap > largest:
-                        worst, largest = p, gap
+                if gap > tolerance[0] ** 2:  # squares so far: roots of a few alone
+                    gap = np.sqrt(gap)
+                    if gap > tolerance[0] + tolerance[1] * np.sqrt(size):
+                        n_bad += 1
+                        if gap > largest:
+                            worst, largest = p, gap
     return out, n_bad, worst, largest
