@@ -86,7 +86,8 @@ def first_problem(error: ValidationError, cls: type[BaseModel]) -> str:
     problem = error.errors()[0]
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] != "extra_forbidden":
-        return f"{key or 'the settings'}: {problem['msg']}"
+        said = problem["msg"].removeprefix("Value error, ")
+        return f"{key}: {said}" if key else said
     known: type[BaseModel] = cls
     for part in problem["loc"][:-1]:
         inner = known.model_fields[str(part)].annotation
