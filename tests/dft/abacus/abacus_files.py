@@ -7,7 +7,11 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 import scipy.sparse as sp
+
+from nextham.dft.abacus.reader import read_run
+from nextham.dft.engine import RunError
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "abacus-runs"
 
@@ -77,3 +81,20 @@ def write_binary(path: Path, dimension: int, blocks: dict) -> None:
             if matrix.nnz:
                 file.write(matrix.data.astype("<c16").tobytes())
                 file.write(matrix.indices.astype("<i4").tobytes() + matrix.indptr.astype("<i4").tobytes())
+
+
+H0, SCF = "abacus_geths/OUT.ABACUS/", "abacus_scf/OUT.ABACUS/"
+H_FILE, S_FILE = "data-HR-sparse_SPIN0.csr", "data-SR-sparse_SPIN0.csr"
+
+
+def edit(path, old, new, count=1):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, count))
+
+
+def refused(case, cause, sentence, **arguments):
+    with pytest.raises(RunError) as caught:
+        read_run(case, **arguments)
+    assert str(caught.value) == "BeS: " + sentence.format(case=case)
+    assert caught.value.cause is cause
