@@ -243,6 +243,10 @@ class LCAOSystem:
             and all(np.array_equal(self.operators[n], other.operators[n]) for n in self.operators)
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return type(self), tuple({**fields, "operators": dict(self.operators)}.values())
+
     def __repr__(self) -> str:
         what = self.structure().formula if len(self) == 1 else f"{len(self)} structures"
         return f"LCAOSystem({what}, {self.pairs.n_pairs} pairs, {', '.join(sorted(self.operators))}, {self.basis})"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nextham.model.irreps import Hidden
-from nextham.model.layers import EdgeLinear, IrrepLinear, Norm, TraceGrad, perceptron
+from nextham.model.layers import EdgeLinear, IrrepLinear, Norm, TraceGrad, on_scalars, perceptron, sum_into
 from nextham.model.settings import ModelSettings
 
 
@@ -95,12 +95,12 @@ class Block(nn.Module):
         gates = self.gates(torch.cat([edges.invariants, v[:, 0]], dim=1))
         n_gates = gates.shape[1] - c - self.n_heads
         v = v * gates[:, :n_gates].reshape(len(v), -1, c)[:, self.edge_irreps]
-        v = torch.cat([v[:, :1] + gates[:, None, n_gates : n_gates + c], v[:, 1:]], dim=1)
+        v = v + on_scalars(gates[:, n_gates : n_gates + c], v.shape[1])
         heads = (receiver[:, :, c:] * v).sum(dim=1).reshape(len(v), self.n_heads, -1).sum(dim=2)
         logits = heads / (v.shape[1] * c / self.n_heads) ** 0.5 + gates[:, n_gates + c :]
         v = self.value(v)
         message, update = self._weigh(logits, v, edges, n_atoms=len(x))
-        total = torch.zeros_like(x).index_add(0, edges.i, self.frame.leave(message, edges.wigner))
+        total = sum_into(len(x), edges.i, self.frame.leave(message, edges.wigner))
         x = x + self.to_node(total)
         e = e + self.to_edge(update)
         inner = self.node_inner(self.node_norm(x))
@@ -116,7 +116,7 @@ class Block(nn.Module):
         """Return α v with and α' v without the envelope in the numerator."""
         weight = torch.exp(10 * torch.tanh(logits / 10))  # bounded, so that no maximum has to be subtracted
         inside = weight * edges.envelope[:, None]
-        total = 1 + inside.new_zeros(n_atoms, self.n_heads).index_add(0, edges.i, inside)
+        total = 1 + sum_into(n_atoms, edges.i, inside)
         shape = (len(v), v.shape[1], self.n_heads, -1)
         split = v.reshape(shape)
         alpha, beta = ((w / total[edges.i])[:, None, :, None] for w in (inside, weight * _NEIGHBOURS))

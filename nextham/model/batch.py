@@ -210,10 +210,18 @@ def _blocks(
     table = np.concatenate([np.zeros((6, 0), dtype=np.int64), *paths], axis=1)
     size = np.concatenate([np.zeros(0), *amplitude])
     size = np.where(system.pairs.onsite[order], 1.0, size)
-    columns = [torch.from_numpy(c) for c in table]
-    return Blocks(
-        tuple(groups), *columns[:4], columns[4].to(dtype), torch.from_numpy(size).to(dtype), columns[5]
-    ), order
+    shell_i, shell_j, kind, swapped_kind, sign, degree = (torch.from_numpy(column) for column in table)
+    blocks = Blocks(
+        tuple(groups),
+        shell_i=shell_i,
+        shell_j=shell_j,
+        kind=kind,
+        swapped_kind=swapped_kind,
+        sign=sign.to(dtype),
+        amplitude=torch.from_numpy(size).to(dtype),
+        degree=degree,
+    )
+    return blocks, order
 
 
 def _group(

@@ -52,6 +52,9 @@ def id_of(path: Path) -> str:
 def structure_files(paths: Iterable[str | Path]) -> list[Path]:
     """Return the structure files among paths and in the folders among them, each folder's sorted.
 
+    In a folder are its files, and the POSCAR, CONTCAR or STRU of folders in it; deeper down, where runs lie, is
+    not looked.
+
     Raises:
         InputError: if a path does not exist, or a folder holds no structure file.
     """
@@ -59,7 +62,7 @@ def structure_files(paths: Iterable[str | Path]) -> list[Path]:
     for path in map(Path, paths):
         if not path.exists():
             raise InputError(f"there is no {path}")
-        here = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file() and _is_named(p))
+        here = [path] if path.is_file() else _in_folder(path)
         if not here:
             raise InputError(f"the folder {path} holds no structure file (.cif, .vasp, .extxyz, .stru, POSCAR, STRU)")
         found += here
@@ -127,8 +130,10 @@ def named(path: Path, frames: list[Structure]) -> list[tuple[str, Structure]]:
     return [(f"{id_of(path)}-{k:0{width}d}", frame) for k, frame in enumerate(frames)]
 
 
-def _is_named(path: Path) -> bool:
-    return path.name.lower() in _NAMES or path.suffix.lower() in _KINDS
+def _in_folder(folder: Path) -> list[Path]:
+    own = [p for p in folder.iterdir() if p.name.lower() in _NAMES or p.suffix.lower() in _KINDS]
+    inner = [p for p in folder.glob("*/*") if p.name.lower() in _NAMES]
+    return sorted(p for p in own + inner if p.is_file())
 
 
 def _read_cif(path: Path) -> list[Structure]:

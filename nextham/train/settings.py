@@ -15,26 +15,32 @@ class TrainSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(
-        100, ge=1, description="passes over the training set; the learning rate falls to zero over them"
+        default=100, ge=1, description="passes over the training set; the learning rate falls over them"
     )
-    budget_minutes: float | None = Field(None, gt=0, description="stop after the epoch in which this time is exceeded")
-    batch_pairs: int = Field(160, ge=1, description="structures share a step while their listed pairs stay within this")
-    cache_pairs: int = Field(200_000, ge=0, description="listed pairs of prepared batches that are kept in memory")
-    learning_rate: float = Field(3e-3, gt=0, description="peak learning rate of AdamW")
-    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
-    warmup_steps: int = Field(100, ge=0, description="steps over which the learning rate rises")
-    ema_decay: float = Field(0.99, ge=0, lt=1, description="of the moving average of weights that is kept as the model")
-    clip_norm: float = Field(10.0, gt=0, description="largest gradient norm (loss in meV)")
-    trace_weight: float = Field(0.2, ge=0, description="weight of the trace loss, in meV per typical trace")
-    validate_every_epochs: int = Field(5, ge=1, description="epochs between validations")
-    save_every_epochs: int = Field(5, ge=1, description="epochs between resumable states")
-    seed: int = Field(0, ge=0, description="seed of the initial weights and of the order of structures")
+    budget_minutes: float | None = Field(
+        default=None, gt=0, description="stop after the epoch in which this time is exceeded"
+    )
+    batch_pairs: int = Field(
+        default=160, ge=1, description="structures share a step while their listed pairs stay within this"
+    )
+    cache_pairs: int = Field(
+        default=200_000, ge=0, description="listed pairs of prepared batches that are kept in memory"
+    )
+    learning_rate: float = Field(default=3e-3, gt=0, description="peak learning rate of AdamW")
+    weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay")
+    warmup_steps: int = Field(default=100, ge=0, description="steps over which the learning rate rises")
+    ema_decay: float = Field(
+        default=0.99, ge=0, lt=1, description="of the moving average of weights that is kept as the model"
+    )
+    clip_norm: float = Field(default=10.0, gt=0, description="largest gradient norm (loss in meV)")
+    trace_weight: float = Field(default=0.2, ge=0, description="weight of the trace loss, in meV per typical trace")
+    validate_every_epochs: int = Field(default=5, ge=1, description="epochs between validations")
+    save_every_epochs: int = Field(default=5, ge=1, description="epochs between resumable states")
+    seed: int = Field(default=0, ge=0, description="seed of the initial weights and of the order of structures")
     precision: Literal["float32", "float64"] = Field(
-        "float32", description="of weights and features; losses are float64"
+        default="float32", description="of weights and features, not of losses"
     )
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="where to train; auto takes a GPU if there is one"
-    )
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto takes a GPU if there is one")
 
 
 class FitSettings(BaseModel):
@@ -42,5 +48,5 @@ class FitSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: ModelSettings = Field(default_factory=ModelSettings, description="The network.")
-    train: TrainSettings = Field(default_factory=TrainSettings, description="How it is fitted.")
+    model: ModelSettings = Field(default=ModelSettings(), description="The network.")
+    train: TrainSettings = Field(default=TrainSettings(), description="How it is fitted.")

@@ -70,6 +70,7 @@ def test_ids_come_from_files_folders_and_frames(tmp_path):
     write(tmp_path / "two.vasp", POSCAR)
     write(tmp_path / "md.extxyz", XYZ * 3)
     write(tmp_path / "notes.txt", "none")
+    write(tmp_path / "store.runs" / "one" / "abacus_scf" / "STRU", "a run, not a source")
     assert [id for id, _ in read_structures([tmp_path])] == ["md-0", "md-1", "md-2", "one", "two"]
 
 

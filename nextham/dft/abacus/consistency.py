@@ -28,8 +28,8 @@ def check_support(overlap: BlockMatrix, matrix: BlockMatrix, name: str, run: Run
         R = tuple(overlap.pairs.R[lacking[0]].tolist())
         raise RunError(
             Cause.INCONSISTENT,
-            f"the {name} of {run.path} has no block for the pair of atoms {i + 1} and {j + 1}, R = {R}, where S has one; the "
-            "two matrices belong to different runs",
+            f"the {name} of {run.path} has no block for the atoms {i + 1} and {j + 1}, R = {R}, where S has one; "
+            "the two matrices belong to different runs",
         )
 
 
@@ -57,6 +57,7 @@ def _vector(x: NDArray[np.float64]) -> str:
 
 
 def check_same(h0: RunFolder, scf: RunFolder) -> None:
+    """Check that H0 and H are of one crystal, computed in one way."""
     a, b = h0.stru, scf.stru
     same = (
         np.array_equal(a.numbers, b.numbers)
@@ -98,6 +99,7 @@ def check_is_h0(run: RunFolder) -> None:
 
 
 def check_converged(run: RunFolder) -> None:
+    """Check that the log says so."""
     if run.log.converged:
         return
     drho = f" (density error {run.log.drho[-1]:.1e} after {len(run.log.drho)} steps)" if run.log.drho else ""

@@ -123,8 +123,8 @@ class CsrFile:
             if ends[-1] < 0:  # the last line may lack its newline
                 ends[-1] = len(self._bytes)
         values = self._reals(begin, ends[1], nnz, R)
-        columns = self._integers(ends[1], ends[2], nnz, R)
-        pointers = self._integers(ends[2], ends[3], self.dimension + 1, R)
+        columns = self._integers(ends[1] + 1, ends[2], nnz, R)
+        pointers = self._integers(ends[2] + 1, ends[3], self.dimension + 1, R)
         return self._block(R, values, columns, pointers, begin), ends[3] + 1
 
     def _commented_block(self, at: int, k: int) -> tuple[CsrBlock, int]:
@@ -137,10 +137,10 @@ class CsrFile:
             if line_end < 0:
                 raise self._error(Cause.TRUNCATED, stop, f"the block R = {R} ends early")
             marks += [mark, line_end]
-        values = self._reals(marks[2], marks[3], nnz, R)
-        columns = self._integers(marks[4], marks[5], nnz, R)
+        values = self._reals(marks[2] + 1, marks[3], nnz, R)
+        columns = self._integers(marks[4] + 1, marks[5], nnz, R)
         end = self._pointers_end(marks[6])
-        pointers = self._integers(marks[6], end, self.dimension + 1, R)
+        pointers = self._integers(marks[6] + 1, end, self.dimension + 1, R)
         return self._block(R, values, columns, pointers, at), end
 
     def _pointers_end(self, begin: int) -> int:

@@ -96,6 +96,7 @@ def _fixed_point(text: NDArray[np.uint8], count: int) -> NDArray[np.float64] | N
         and (text[e - decimals - 1] == ord(".")).all()
         and (negative | (sign == ord("+"))).all()
         and _delimited(after)
+        and np.count_nonzero(text > 32) == _ink(len(e), decimals, before, after)
     )
     if not shaped:
         return None
@@ -109,6 +110,12 @@ def _fixed_point(text: NDArray[np.uint8], count: int) -> NDArray[np.float64] | N
         value[odd] = window.view(f"S{decimals + 6}")[:, 0].astype(np.float64)
     signed: NDArray[np.float64] = np.where(before == ord("-"), -value, value)
     return signed
+
+
+def _ink(count: int, decimals: int, before: NDArray[Any], after: NDArray[Any]) -> int:
+    """Return how many bytes the numbers fill, with signs and brackets: any other byte is foreign."""
+    brackets = 3 * count // 2 if after[0] == ord(",") else 0
+    return count * (decimals + 6) + int(np.count_nonzero(before == ord("-"))) + brackets
 
 
 def _delimited(after: NDArray[Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import logging
 import shutil
@@ -118,11 +119,20 @@ class _Run:
         return bool(record.get("finished")) and all(record.get(key) == value for key, value in self.facts.items())
 
     def execute(self, build: Build) -> None:
-        _make_room(self.job.folder, id=self.job.id)
-        _write_record(self.job.folder, self.facts)
-        self.inputs.write(self.job.folder)
+        folder, id = self.job.folder, self.job.id
+        try:
+            _make_room(folder, id=id)
+            _write_record(folder, self.facts)
+            self.inputs.write(folder)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise RunError(
+                    Cause.DISK_FULL, f"{id}: the disk of {folder} is full; free space there and run again"
+                ) from None
+            text = f"{id}: the inputs cannot be written to {folder}: {error.strerror}; name another folder for the runs"
+            raise RunError(Cause.BAD_INPUT, text) from None
         seconds = run_job(self.job, build.words)
-        _write_record(self.job.folder, {**self.facts, "finished": True, "wall_time_s": round(seconds, 3)})
+        _write_record(folder, {**self.facts, "finished": True, "wall_time_s": round(seconds, 3)})
 
 
 def _h0_tasks(route: H0Route, build: Build) -> tuple[Task, ...]:

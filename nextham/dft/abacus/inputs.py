@@ -56,6 +56,10 @@ class RunInputs:
             digest.update(f"{name}\0{file_sha256(path)}\0".encode())
         return digest.hexdigest()
 
+    def __str__(self) -> str:
+        texts = [f"--- {name}\n{text}" for name, text in self.texts.items()]
+        return "".join([*texts, "--- links\n", *(f"{name} -> {path}\n" for name, path in self.links.items())])
+
     def write(self, folder: Path) -> None:
         """Write the files into a folder."""
         folder.mkdir(parents=True, exist_ok=True)

@@ -137,7 +137,8 @@ def _table(text: str) -> NDArray[Any]:
 
 
 def _positions(text: str) -> NDArray[np.float64]:
-    rows = re.findall(rf"^ *taud_\S+\s+{_NUMBER}\s+{_NUMBER}\s+{_NUMBER}", text, re.MULTILINE)
+    table = re.search(r"(?:^ *taud_[^\n]*\n)+", text, re.MULTILINE)  # the first: that of STRU
+    rows = [line.split()[1:4] for line in table[0].splitlines()] if table else []
     return np.array(rows, dtype=np.float64).reshape(-1, 3)
 
 

@@ -72,6 +72,25 @@ def read_run(
             raise RunError(error.cause, f"{id}: {error}", log_tail=error.log_tail) from error
 
 
+@dataclasses.dataclass(frozen=True)
+class FinishedRun:
+    """What read_run takes, to be read later or elsewhere."""
+
+    id: str
+    case: Path | None = None
+    h0_dir: Path | None = None
+    scf_dir: Path | None = None
+
+    @property
+    def path(self) -> Path | None:
+        """Where it lies, for people."""
+        return self.case or self.scf_dir or self.h0_dir
+
+    def read(self) -> RunResult:
+        """Read it."""
+        return read_run(self.case, id=self.id, h0_dir=self.h0_dir, scf_dir=self.scf_dir)
+
+
 def case_id(path: str | Path) -> str:
     """Return the structure id that a folder or archive is named after.
 

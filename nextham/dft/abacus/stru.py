@@ -194,9 +194,10 @@ def _fractional(
             f"the coordinate mode {mode!r} is not one of Direct, Cartesian, Cartesian_au, "
             "Cartesian_angstrom and Cartesian_angstrom_center_xy|xz|yz|xyz"
         )
-    bohr = x / ABACUS_BOHR_ANG if angstrom else x * (lat0 if mode == "Cartesian" else 1.0)
-    out: NDArray[np.float64] = np.linalg.solve(cell_bohr.T, bohr.T).T
-    return out + np.array(_CENTRES[angstrom[1]]) if angstrom and angstrom[1] else out
+    bohr: NDArray[np.float64] = x / ABACUS_BOHR_ANG if angstrom else x * (lat0 if mode == "Cartesian" else 1.0)
+    centre = np.array(_CENTRES[angstrom[1]]) if angstrom and angstrom[1] else np.zeros(3)
+    out: NDArray[np.float64] = np.linalg.solve(cell_bohr.T, bohr.T).T + centre
+    return out
 
 
 def write_stru(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shlex
 import shutil
 import sys
@@ -132,6 +134,28 @@ def test_half_a_matrix_on_a_full_disk(engine, recorded, tmp_path, monkeypatch):
         made.scf(recorded[1], id="BeS", folder=folder)
     assert error.value.cause is Cause.DISK_FULL
     assert str(error.value) == f"BeS: the disk of {folder} is full; free space there and run again"
+
+
+@pytest.mark.parametrize(
+    ("number", "cause", "sentence"),
+    [
+        (errno.ENOSPC, Cause.DISK_FULL, "BeS: the disk of {} is full; free space there and run again"),
+        (
+            errno.EACCES,
+            Cause.BAD_INPUT,
+            "BeS: the inputs cannot be written to {}: Permission denied; name another folder for the runs",
+        ),
+    ],
+)
+def test_inputs_that_cannot_be_written(engine, recorded, tmp_path, monkeypatch, *, number, cause, sentence):
+    def fail(self, folder):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("nextham.dft.abacus.inputs.RunInputs.write", fail)
+    with pytest.raises(RunError) as error:
+        engine("replay").h0(recorded[1], id="BeS", folder=tmp_path / "BeS")
+    assert error.value.cause is cause
+    assert str(error.value) == sentence.format(tmp_path / "BeS" / "abacus_geths")
 
 
 def test_half_a_log(engine, recorded, tmp_path):
@@ -272,8 +296,6 @@ def test_a_build_is_asked_once(engine, monkeypatch):
 @pytest.mark.abacus
 def test_real_abacus_agrees_with_the_recorded_run(recorded, tmp_path, example):
     """With PSEUDO_DIR and ORBITAL_DIR in the environment."""
-    import os
-
     settings = AbacusSettings(
         pseudo_dir=os.environ["PSEUDO_DIR"], orbital_dir=os.environ["ORBITAL_DIR"], kspacing_inv_bohr=0.20
     )
