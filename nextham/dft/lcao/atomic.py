@@ -58,13 +58,17 @@ def form_factors(pseudo: Pseudopotential, q: Tensor, q_max: float) -> Tensor:
     """Return v, ρ and ρ_c at wave numbers q, (3, ...); beyond q_max they are not meant to be used."""
     n = int(q_max / _DQ) + 40  # the spline is less exact near its end
     key = f"{pseudo.sha256} {_DQ} {n}"
-    table = cached("form-factors", key, lambda: _smooth_parts(pseudo, np.arange(n) * _DQ))
-    spline = CubicSpline(np.arange(n) * _DQ, table[1:], bc_type=((1, np.zeros(3)), "not-a-knot"))
+    table = cached("form-factors", key, lambda: _smooth_parts(pseudo, np.arange(n, dtype=np.float64) * _DQ))
+    spline = CubicSpline(np.arange(n, dtype=np.float64) * _DQ, table[1:], bc_type=((1, np.zeros(3)), "not-a-knot"))
     c = torch.from_numpy(np.ascontiguousarray(np.moveaxis(spline.c, 2, 1))).to(q.device)  # (4, 3, n - 1)
     interval = (q / _DQ).long().clamp(max=n - 2)
     t = q - interval.to(q.dtype) * _DQ
-    out = torch.stack([((c[0, k][interval] * t + c[1, k][interval]) * t + c[2, k][interval]) * t + c[3, k][interval]
-                       for k in range(3)])
+    out = torch.stack(
+        [
+            ((c[0, k][interval] * t + c[1, k][interval]) * t + c[2, k][interval]) * t + c[3, k][interval]
+            for k in range(3)
+        ]
+    )
     tail = 8 * np.pi * pseudo.z_valence * torch.exp(-q * q / 4) / (q * q).clamp(min=1e-16)
     out[0] = torch.where(q > 1e-8, out[0] - tail, float(table[0, 0]))
     return out

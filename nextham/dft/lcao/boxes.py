@@ -1,7 +1,7 @@
 """Boxes of grid points, and which orbitals reach them.
 
-Within a box the atoms that reach it (images included) are ordered by atom, then by cell R. The pair of any image with a
-later one is then canonical (i < j, or i = j and R >= 0), so that the upper triangle of a box holds each listed pair once.
+Within a box the atoms that reach it (images included) are ordered by atom, then by cell R. The pair of any image with
+a later one is then canonical (i < j, or i = j and R >= 0): the upper triangle of a box holds each listed pair once.
 """
 
 from __future__ import annotations
@@ -97,7 +97,10 @@ def _images(crystal: Crystal) -> tuple[Ints, Ints, Array]:
     for a in range(crystal.n_atoms):
         middle = (centre - crystal.positions[a]) @ inverse
         reach = (radius + crystal.orbital_cutoffs[a]) * spread
-        axes = [np.arange(int(np.floor(lo)), int(np.ceil(hi)) + 1) for lo, hi in zip(middle - reach, middle + reach, strict=True)]
+        axes = [
+            np.arange(int(np.floor(lo)), int(np.ceil(hi)) + 1)
+            for lo, hi in zip(middle - reach, middle + reach, strict=True)
+        ]
         R = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
         R = R[_distance_to_cell(crystal.positions[a] + R @ crystal.cell, crystal.cell) < crystal.orbital_cutoffs[a]]
         atoms.append(np.full(len(R), a))
@@ -127,8 +130,6 @@ class Slots:
             self._row[same] = np.arange(1, len(same) + 1)
 
     def of(self, first: Segment, second: Segment) -> Ints:
-        """Return the row of the container of each pair of images, (n_first, n_second); row 0 is for pairs not listed."""
-        place = self._finder(
-            first.atoms[:, None], second.atoms[None, :], second.R[None, :] - first.R[:, None]
-        )
+        """Return the container row of each pair of images, (n_first, n_second); row 0 is for pairs not listed."""
+        place = self._finder(first.atoms[:, None], second.atoms[None, :], second.R[None, :] - first.R[:, None])
         return self._row[place]  # place -1 is the last entry, which is 0

@@ -1,4 +1,4 @@
-"""Tables that follow from the species files alone: kept in the process, and on disk under the hash of what they come from.
+"""Tables that follow from the species files alone: kept in the process, and on disk by the hash of their sources.
 
 The folder is $NEXTHAM_CACHE, else ~/.cache/nextham (or $XDG_CACHE_HOME/nextham). Files hold plain arrays, appear whole
 or not at all, and may be deleted at any time.

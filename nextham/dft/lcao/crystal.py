@@ -35,7 +35,7 @@ class Crystal:
     @cached_property
     def cell(self) -> NDArray[np.float64]:
         """Lattice vectors as rows, Bohr."""
-        rows: NDArray[np.float64] = self.structure.cell / BOHR_ANG
+        rows = np.asarray(self.structure.cell / BOHR_ANG, dtype=np.float64)
         return rows
 
     @cached_property
@@ -77,8 +77,7 @@ class Crystal:
     @cached_property
     def reciprocal(self) -> NDArray[np.float64]:
         """Reciprocal lattice vectors as rows, with 2π, 1/Bohr."""
-        rows: NDArray[np.float64] = 2 * np.pi * np.linalg.inv(self.cell).T
-        return rows
+        return np.asarray(2 * np.pi * np.linalg.inv(self.cell).T, dtype=np.float64)
 
     @cached_property
     def orbital_cutoffs(self) -> NDArray[np.float64]:

@@ -2,9 +2,9 @@
 
     V_ij(R) = w Σ_r φ_i(r - x_i) V(r) φ_j(r - x_j - R),      ρ(r) = Σ_(i,j,R) D_ij(R) φ_i(r - x_i) φ_j(r - x_j - R)
 
-over the points r of the infinite lattice (w: volume per point). For each box of points all orbitals that reach it form a
-matrix Φ (orbitals x points); a tile of its rows times the rows from there on gives the blocks of pairs of images, which
-are added to the containers of their pairs.
+over the points r of the infinite lattice (w: volume per point). For each box of points all orbitals that reach it form
+a matrix Φ (orbitals x points); a tile of its rows times the rows from there on gives the blocks of pairs of images,
+which are added to the containers of their pairs.
 """
 
 from __future__ import annotations
@@ -63,10 +63,12 @@ class GridIntegrator:
     @property
     def flops(self) -> float:
         """Floating-point operations of the matrix products of one call of either kind."""
-        return sum(
-            2.0 * len(box.points) * (tile.rows.stop - tile.rows.start) * (box.n_columns - tile.rows.start)
-            for box, tiles in zip(self._boxes, self._tiles, strict=True)
-            for tile in tiles
+        return float(
+            sum(
+                2.0 * len(box.points) * (tile.rows.stop - tile.rows.start) * (box.n_columns - tile.rows.start)
+                for box, tiles in zip(self._boxes, self._tiles, strict=True)
+                for tile in tiles
+            )
         )
 
     def to_single(self) -> None:
@@ -89,7 +91,7 @@ class GridIntegrator:
                 for part in tile.parts:
                     columns = slice(part.columns.start - tile.rows.start, part.columns.stop - tile.rows.start)
                     n1, o1, n2, o2 = part.shape
-                    blocks = product[:, columns].unflatten(0, (n1, o1)).unflatten(2, (n2, o2)).transpose(1, 2)
+                    blocks = product[:, columns].reshape(n1, o1, n2, o2).transpose(1, 2)
                     blocks = blocks.to(torch.float64, memory_format=torch.contiguous_format).reshape(n1 * n2, -1)
                     containers[part.elements].index_add_(0, part.slots, blocks)
         values = torch.empty(self._matrix.values.shape[1], dtype=torch.float64, device=potential.device)
@@ -114,7 +116,7 @@ class GridIntegrator:
                     n1, o1, n2, o2 = part.shape
                     columns = slice(part.columns.start - tile.rows.start, part.columns.stop - tile.rows.start)
                     blocks = containers[part.elements].index_select(0, part.slots).view(n1, n2, o1, o2)
-                    d[:, columns].unflatten(0, (n1, o1)).unflatten(2, (n2, o2)).copy_(blocks.transpose(1, 2))
+                    d[:, columns].view(n1, o1, n2, o2).copy_(blocks.transpose(1, 2))
                 total += (phi[tile.rows] * (d @ phi[tile.rows.start :])).sum(dim=0)
             rho[points] = total.to(torch.float64)
         return rho

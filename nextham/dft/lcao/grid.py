@@ -1,4 +1,7 @@
-"""The FFT grid of density and potential (torch, float64): f(G) = (1/N) Σ_r f(r) e^(-iG·r) on the sphere |G|² <= E_cut."""
+"""The FFT grid of density and potential (torch, float64).
+
+f(G) = (1/N) Σ_r f(r) e^(-iG·r); what is said to be on the sphere has only G with |G|² <= E_cut.
+"""
 
 from __future__ import annotations
 
@@ -37,15 +40,14 @@ class FFTGrid:
         """Cartesian components of G over the half-space, (3, ...), 1/Bohr."""
         b = 2 * np.pi * np.linalg.inv(self.cell)  # columns are reciprocal vectors
         m1, m2, m3 = self.axes
-        return torch.stack(
-            [float(r[0]) * m1[:, None, None] + float(r[1]) * m2[:, None] + float(r[2]) * m3 for r in b]
-        )
+        return torch.stack([float(r[0]) * m1[:, None, None] + float(r[1]) * m2[:, None] + float(r[2]) * m3 for r in b])
 
     @cached_property
     def g2(self) -> Tensor:
         """|G|² over the half-space."""
         g1, g2, g3 = self.components
-        return g1 * g1 + g2 * g2 + g3 * g3
+        total: Tensor = g1 * g1 + g2 * g2 + g3 * g3
+        return total
 
     @cached_property
     def sphere(self) -> Tensor:
@@ -61,11 +63,13 @@ class FFTGrid:
 
     def to_real(self, coefficients: Tensor) -> Tensor:
         """Return the real function (n_points,) of coefficients over the half-space."""
-        return torch.fft.irfftn(coefficients, s=self.shape, norm="forward").reshape(-1)
+        values: Tensor = torch.fft.irfftn(coefficients, s=self.shape, norm="forward")
+        return values.reshape(-1)
 
     def to_sphere(self, values: Tensor) -> Tensor:
         """Return the coefficients of a function (n_points,) on the sphere."""
-        return torch.fft.rfftn(values.view(self.shape), norm="forward") * self.sphere
+        waves: Tensor = torch.fft.rfftn(values.view(self.shape), norm="forward")
+        return waves * self.sphere
 
     def gradient(self, values: Tensor) -> Tensor:
         """Return the gradient (3, n_points) of the part of a function on the sphere."""
@@ -86,8 +90,13 @@ class FFTGrid:
     def structure_factor(self, fractional: NDArray[np.float64]) -> Tensor:
         """Return Σ_a e^(-iG·x_a) over the half-space, of atoms at fractional coordinates (n_atoms, 3)."""
         x = torch.from_numpy(np.ascontiguousarray(fractional)).to(self.device)
-        e1, e2, e3 = (torch.polar(torch.ones((), dtype=torch.float64, device=self.device).expand(len(m), len(x)),
-                                  -2 * np.pi * m[:, None] * x[:, a]) for a, m in enumerate(self.axes))
+        e1, e2, e3 = (
+            torch.polar(
+                torch.ones((), dtype=torch.float64, device=self.device).expand(len(m), len(x)),
+                -2 * np.pi * m[:, None] * x[:, a],
+            )
+            for a, m in enumerate(self.axes)
+        )
         rows = [torch.matmul(e1[k] * e2, e3.T) for k in range(len(e1))]  # one plane at a time bounds memory
         return torch.stack(rows)
 
@@ -102,9 +111,12 @@ def _largest_index(cell: NDArray[np.float64], ecut_ry: float, axis: int) -> int:
     b = 2 * np.pi * np.linalg.inv(cell).T
     bounds = (np.sqrt(ecut_ry) * np.linalg.norm(cell, axis=1) / (2 * np.pi)).astype(int) + 1
     others = [a for a in range(3) if a != axis]
-    plane = np.stack(
-        np.meshgrid(*(np.arange(-bounds[a], bounds[a] + 1) for a in others), indexing="ij"), axis=-1
-    ).reshape(-1, 2) @ b[others]
+    plane = (
+        np.stack(np.meshgrid(*(np.arange(-bounds[a], bounds[a] + 1) for a in others), indexing="ij"), axis=-1).reshape(
+            -1, 2
+        )
+        @ b[others]
+    )
     for m in range(int(bounds[axis]), 0, -1):
         if (((plane + m * b[axis]) ** 2).sum(axis=1) <= ecut_ry).any():
             return m

@@ -40,7 +40,7 @@ class FixedParts:
         return self.nonlocal_part.pairs
 
     def hamiltonian(self, potential: Tensor) -> BlockMatrix:
-        """Return H in Ry, time-reversal layout, of the local potential's values (n_values,) on the overlapping pairs."""
+        """Return H in Ry, time-reversal layout, of the local potential (n_values,) on the overlapping pairs."""
         local = self.kinetic.values[0] + potential.cpu().numpy()
         spread = self.kinetic.with_values(local[None]).on(self.pairs)
         return self.nonlocal_part + spread.with_layout(SpinLayout.TIME_REVERSAL)

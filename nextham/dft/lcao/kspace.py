@@ -1,8 +1,8 @@
 """k space: Bloch sums, eigenproblems, occupations and the density matrix of a non-magnetic crystal (torch).
 
 Time reversal makes k and -k equivalent, so that half of the mesh is solved. The overlap is factorised once,
-S(k) = L L†, and what no density changes is brought to the orthogonal basis once: each step then solves the ordinary problem
-of L⁻¹ H L⁻†.
+S(k) = L L†, and what no density changes is brought to the orthogonal basis once: each step then solves the ordinary
+problem of L⁻¹ H L⁻†.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class BlochSums:
         self._runs = list(zip(first.tolist(), [*first[1:].tolist(), pairs.n_pairs], strict=True))
 
     def forward(self, values: Tensor, *, odd: bool = False) -> Tensor:
-        """Return (n_k, n, n) complex of values (n_values,); Hermitian, or anti-Hermitian where M(-R) = -M(R)ᵀ (``odd``)."""
+        """Return (n_k, n, n) of values (n_values,): Hermitian, or anti-Hermitian for ``odd`` M(-R) = -M(R)ᵀ."""
         n = self._starts[-1]
         out = torch.zeros((self._n_k, n, n), dtype=torch.complex128, device=values.device)
         for pairs, rows, columns, span in self._blocks():
@@ -190,8 +190,9 @@ def _inverse_factor(overlap: Tensor, id: str) -> Tensor:
     if bool(failed.any()):
         raise RunError(
             Cause.BAD_INPUT,
-            f"{id}: the overlap matrix is not positive definite at {int((failed > 0).sum())} k points; the orbitals are "
-            "linearly dependent in this structure (atoms too close, or too many orbitals): use a smaller orbital set",
+            f"{id}: the overlap matrix is not positive definite at {int((failed > 0).sum())} k points; "
+            "the orbitals are linearly dependent in this structure: check distances, or use a smaller orbital set",
         )
     identity = torch.eye(overlap.shape[-1], dtype=overlap.dtype, device=overlap.device).expand_as(overlap)
-    return torch.linalg.solve_triangular(factor, identity, upper=False)
+    inverse: Tensor = torch.linalg.solve_triangular(factor, identity, upper=False)
+    return inverse

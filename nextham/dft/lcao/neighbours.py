@@ -99,7 +99,8 @@ class Bridges:
     @cached_property
     def centre(self) -> Ints:
         """Projector atom of each bridge."""
-        return self.reaching.ij[self.first, 0]
+        atoms: Ints = self.reaching.ij[self.first, 0]
+        return atoms
 
 
 def bridges(crystal: Crystal, local: PairList) -> Bridges:

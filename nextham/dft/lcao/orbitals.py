@@ -1,7 +1,8 @@
 """Numerical orbitals at the points of the grid.
 
-χ(r) is a table of cubic pieces 0.001 Bohr long. As in ABACUS the values at the knots come from local cubic interpolation
-of the file's mesh, the slopes there from a cubic spline through it: a spline for both would be off by up to 5e-7 Ry in H.
+χ(r) is a table of cubic pieces 0.001 Bohr long. As in ABACUS the values at the knots come from local cubic
+interpolation of the file's mesh, the slopes there from a cubic spline through it: a spline for both would change H by
+up to 5e-7 Ry.
 """
 
 from __future__ import annotations
@@ -53,9 +54,13 @@ class GridOrbitals:
         shell = orbital = 0
         for l, same in groupby(self.shells):
             count = len(list(same))
-            into = out[:, orbital : orbital + count * (2 * l + 1)].unflatten(1, (count, 2 * l + 1))
+            into = out[:, orbital : orbital + count * (2 * l + 1)]
             chi = radial[shell : shell + count].transpose(0, 1)[:, :, None]
-            torch.mul(chi, angular[l * l : (l + 1) ** 2].transpose(0, 1)[:, None], out=into)
+            torch.mul(
+                chi,
+                angular[l * l : (l + 1) ** 2].transpose(0, 1)[:, None],
+                out=into.view(len(into), count, 2 * l + 1, -1),
+            )
             shell, orbital = shell + count, orbital + count * (2 * l + 1)
 
     def _radial(self, distance: Tensor) -> Tensor:
@@ -78,7 +83,7 @@ def grid_orbitals(orbitals: OrbitalSet, device: torch.device) -> GridOrbitals:
 
 def _pieces(orbitals: OrbitalSet) -> Array:
     n = round(orbitals.cutoff / _STEP)
-    x = np.arange(n + 1) * _STEP
+    x = np.arange(n + 1, dtype=np.float64) * _STEP
     values = _local_cubic(orbitals, x)
     slopes = np.stack(
         [

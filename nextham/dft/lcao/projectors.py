@@ -2,8 +2,8 @@
 
     ⟨φ_i| V_nl |φ_j⟩ = Σ_c Σ_pq ⟨φ_i|β_p⟩ D_pq F_pq ⟨β_q|φ_j⟩,   F = Σ_j projector onto total momentum j
 
-For j = l ± 1/2, F = (l + 1/2 ± (1/2 + L·σ)) / (2l + 1). In real harmonics L is i times a real antisymmetric matrix, so that
-V_nl = h_0 + i (h_x σ_x + h_y σ_y + h_z σ_z) with four real matrices: the time-reversal layout.
+For j = l ± 1/2, F = (l + 1/2 ± (1/2 + L·σ)) / (2l + 1). In real harmonics L is i times a real antisymmetric matrix, so
+that V_nl = h_0 + i (h_x σ_x + h_y σ_y + h_z σ_z) with four real matrices: the time-reversal layout.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def angular_momentum(l: int) -> NDArray[np.float64]:
 
 
 def spinor_coupling(pseudo: Pseudopotential) -> NDArray[np.float64]:
-    """Return D_pq F_pq between all projectors with their m, (4, n, n): its scalar part and those with i σ_x, i σ_y, i σ_z."""
+    """Return D_pq F_pq between all projectors with their m, (4, n, n): the parts with 1, i σ_x, i σ_y, i σ_z."""
     starts = np.cumsum([0] + [2 * p.l + 1 for p in pseudo.projectors])
     out = np.zeros((4, starts[-1], starts[-1]))
     for a, p in enumerate(pseudo.projectors):
@@ -65,9 +65,7 @@ def nonlocal_potential(crystal: Crystal, grid: RadialGrid, local: PairList) -> B
     local_keys = found.code.of(local.ij[:, 0], local.ij[:, 1], local.R)
     keys = np.union1d(local_keys, found.keys)
     pairs = found.code.pairs(keys)
-    matrix = BlockMatrix(
-        crystal.basis, crystal.numbers, pairs, np.zeros((1, _n_values(crystal, pairs)))
-    )
+    matrix = BlockMatrix(crystal.basis, crystal.numbers, pairs, np.zeros((1, _n_values(crystal, pairs))))
     values = torch.zeros((4, matrix.values.shape[1]), dtype=torch.float64)
     overlaps = _projections(crystal, grid, found)
     place = np.searchsorted(keys, found.keys)  # pair of each bridge

@@ -45,7 +45,7 @@ class RadialGrid:
     @property
     def x(self) -> Array:
         """Distances (n,)."""
-        mesh: Array = np.arange(self.n) * self.dx
+        mesh: Array = np.arange(self.n, dtype=np.float64) * self.dx
         return mesh
 
     @property
@@ -56,7 +56,7 @@ class RadialGrid:
     @property
     def k(self) -> Array:
         """Wave numbers (n,)."""
-        mesh: Array = np.arange(self.n) * self.dk
+        mesh: Array = np.arange(self.n, dtype=np.float64) * self.dk
         return mesh
 
     def bessel(self, l: int) -> Array:
@@ -91,7 +91,7 @@ def _bessel_line(l: int, n: int) -> Array:
 def bessel_transform(grid: RadialGrid, l: int, r: Array, values: Array, *, power: int = 0) -> Array:
     """Return f(k) = √(2/π) ∫ x² f(x) j_l(kx) dx, (n,), of f = values/r^power given on its own mesh r.
 
-    The function is resampled by a not-a-knot cubic spline, vanishes beyond its mesh, and is summed by the rectangle rule.
+    The function is resampled by a not-a-knot cubic spline, is zero beyond its mesh, and summed by the rectangle rule.
     """
     x = grid.x
     inside = (x >= r[0]) & (x <= r[-1])
@@ -137,9 +137,7 @@ def projector_set(grid: RadialGrid, species: Species) -> RadialSet:
     key = f"projectors {pseudo.sha256} {grid!r}"
 
     def make() -> Array:
-        rows = [
-            bessel_transform(grid, p.l, pseudo.r[: len(p.r_beta)], p.r_beta, power=1) for p in pseudo.projectors
-        ]
+        rows = [bessel_transform(grid, p.l, pseudo.r[: len(p.r_beta)], p.r_beta, power=1) for p in pseudo.projectors]
         return np.array(rows).reshape(len(rows), grid.n)
 
     return RadialSet(tuple(p.l for p in pseudo.projectors), cached("radial", key, make), key)

@@ -1,7 +1,7 @@
 """Self-consistency: density -> potential -> H -> levels -> density, until input and output agree.
 
-On the grid a step computes only what changed since the last one, V = V_last + ⟨φ|v - v_last|φ⟩ and likewise the density, so
-that float32 products suffice: their rounding shrinks with the change.
+On the grid a step computes only what changed since the last one, V = V_last + ⟨φ|v - v_last|φ⟩ and likewise the
+density, so that float32 products suffice: their rounding shrinks with the change.
 """
 
 from __future__ import annotations
@@ -64,8 +64,9 @@ class Loop:
                 start, lowest = best, drho
         raise RunError(
             Cause.UNCONVERGED,
-            f"{self._id}: the SCF did not converge in {len(ladder)} attempts of {s.scf_nmax} steps: density error "
-            f"{lowest:.1e} per electron (scf_thr {s.scf_thr:.0e}); raise scf_nmax or smearing_sigma_ry, or lower mixing_beta",
+            f"{self._id}: the SCF did not converge in {len(ladder)} attempts of {s.scf_nmax} steps: density "
+            f"error {lowest:.1e} per electron (scf_thr {s.scf_thr:.0e}); raise scf_nmax or smearing_sigma_ry, "
+            "or lower mixing_beta",
             log_tail="\n".join(self._log[-30:]),
         )
 

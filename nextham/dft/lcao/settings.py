@@ -28,7 +28,8 @@ class LCAOSettings(BaseModel):
         default_factory=dict, description="Element: file, in pseudo_dir or a path; needed where a folder holds several."
     )
     orbitals: dict[str, str] = Field(
-        default_factory=dict, description="Element: file, in orbital_dir or a path; needed where a folder holds several."
+        default_factory=dict,
+        description="Element: file, in orbital_dir or a path; needed where a folder holds several.",
     )
     h0_definition: H0Definition = Field(
         H0Definition.ATOMIC_DENSITY, description="atomic-density-step0 (of superposed neutral atoms) or core."
@@ -39,7 +40,7 @@ class LCAOSettings(BaseModel):
     smearing_sigma_ry: Positive = Field(0.015, description="Width of the Gaussian smearing.")
     scf_thr: Positive = Field(1e-6, description="Density error per electron at which the SCF stops.")
     scf_nmax: int = Field(60, ge=1, description="Most SCF steps of each attempt.")
-    mixing_beta: float = Field(0.5, gt=0, le=1, description="Share of the density residual that a step takes in.")
+    mixing_beta: float = Field(0.7, gt=0, le=1, description="Share of the density residual that a step takes in.")
     mixing_history: int = Field(8, ge=1, description="Steps that Pulay mixing remembers.")
     mixing_kerker_inv_bohr: float = Field(
         0.0, ge=0, description="Kerker screening of long waves in the first attempt; 0 is none."

@@ -40,7 +40,8 @@ def energy_density(n: Tensor, slope2: Tensor) -> Tensor:
     t2 = torch.where(has_c, slope2, 0.0) * rs / (4 * _KS2 * n * n)
     y = _BETA / _GAMMA / torch.expm1(-correlation / _GAMMA) * t2
     gradient = _GAMMA * torch.log1p(_BETA / _GAMMA * t2 * (1 + y) / (1 + y + y * y))
-    return 2 * n * (exchange * enhancement + correlation + torch.where(has_c, gradient, 0.0))
+    per_electron: Tensor = exchange * enhancement + correlation + torch.where(has_c, gradient, 0.0)
+    return 2 * n * per_electron
 
 
 def _pw92(rs: Tensor) -> Tensor:
@@ -61,8 +62,9 @@ def xc_potential(density: Tensor, core: Tensor | None, grid: FFTGrid) -> tuple[T
     slope2 = (slope * slope).sum(dim=0)
     potential, field = torch.zeros_like(n), torch.zeros_like(n)
     energy = 0.0
-    for part in torch.arange(len(n), device=n.device).split(_POINTS_AT_ONCE if n.device.type == "cpu" else len(n)):
-        rows = slice(int(part[0]), int(part[-1]) + 1)
+    step = _POINTS_AT_ONCE if n.device.type == "cpu" else len(n)
+    for begin in range(0, len(n), step):
+        rows = slice(begin, begin + step)
         v, h, e = _derivatives(n[rows], slope2[rows])
         potential[rows], field[rows] = v, h
         energy += e

@@ -34,13 +34,13 @@ class OrbitalSet:
     @property
     def r(self) -> NDArray[np.float64]:
         """Radial mesh (n_mesh,)."""
-        mesh: NDArray[np.float64] = np.arange(self.chi.shape[1]) * self.dr
+        mesh: NDArray[np.float64] = np.arange(self.chi.shape[1], dtype=np.float64) * self.dr
         return mesh
 
     @property
     def cutoff(self) -> float:
         """Radius beyond which the orbitals vanish."""
-        return (self.chi.shape[1] - 1) * self.dr
+        return float((self.chi.shape[1] - 1) * self.dr)
 
     @property
     def n_orb(self) -> int:
@@ -95,7 +95,7 @@ def _functions(text: str, n_mesh: int, path: Path) -> dict[tuple[int, int], NDAr
     starts = [m.end() for m in re.finditer(r"^\s*Type\s+L\s+N\s*$", text, re.MULTILINE)] + [len(text)]
     found = {}
     for begin, end in pairwise(starts):
-        words = text[begin:end].split("Type")[0].split()
+        words = text[begin:end].split("Type", maxsplit=1)[0].split()
         if len(words) < 3 + n_mesh:
             raise InputError(
                 f"{path} is cut short: an orbital has {max(0, len(words) - 3)} of {n_mesh} values; fetch the file again"

@@ -175,9 +175,7 @@ def _values(parent: ET.Element, tag: str, count: int, path: Path) -> NDArray[np.
     return values
 
 
-def _projectors(
-    root: ET.Element, header: _Tag, n: int, path: Path
-) -> tuple[tuple[Projector, ...], NDArray[Any]]:
+def _projectors(root: ET.Element, header: _Tag, n: int, path: Path) -> tuple[tuple[Projector, ...], NDArray[Any]]:
     count = header.integer("number_of_proj")
     if not count:
         return (), frozen(np.zeros((0, 0)), np.float64)
@@ -203,7 +201,9 @@ def _total_momentum(root: ET.Element, b: int, l: int, path: Path) -> float:
     attributes = _Tag(tag, path)
     j = attributes.real("jjj")
     if attributes.integer("lll") != l or abs(abs(j - l) - 0.5) > 1e-6:
-        raise InputError(f"{path}: PP_RELBETA.{b} gives l, j = {attributes.word('lll')}, {j}, but PP_BETA.{b} has l = {l}")
+        raise InputError(
+            f"{path}: PP_RELBETA.{b} gives l, j = {attributes.word('lll')}, {j}, but PP_BETA.{b} has l = {l}"
+        )
     return j
 
 
