@@ -35,8 +35,7 @@ class Crystal:
     @cached_property
     def cell(self) -> NDArray[np.float64]:
         """Lattice vectors as rows, Bohr."""
-        rows = np.asarray(self.structure.cell / BOHR_ANG, dtype=np.float64)
-        return rows
+        return np.asarray(self.structure.cell / BOHR_ANG, dtype=np.float64)
 
     @cached_property
     def positions(self) -> NDArray[np.float64]:

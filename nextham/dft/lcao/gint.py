@@ -57,6 +57,8 @@ class GridIntegrator:
         size = 8 * sum(box.n_columns * len(box.points) for box in self._boxes)
         self._kept: list[Tensor] | None = [] if size <= keep_bytes else None
         self._index = {g.elements: torch.from_numpy(g.index).to(grid.device) for g in matrix.groups}
+        onsite = (g.index[matrix.pairs.onsite[g.pairs]] for g in matrix.groups)
+        self._onsite = [torch.from_numpy(index).to(grid.device) for index in onsite if len(index)]
         multiplicity = np.repeat(matrix.pairs.multiplicity, np.diff(matrix.block_ptr)).astype(np.float64)
         self._multiplicity = torch.from_numpy(multiplicity).to(grid.device)
 
@@ -97,6 +99,8 @@ class GridIntegrator:
         values = torch.empty(self._matrix.values.shape[1], dtype=torch.float64, device=potential.device)
         for key, index in self._index.items():
             values[index.reshape(len(index), -1)] = containers[key][1:]
+        for index in self._onsite:  # rounding leaves them unsymmetric
+            values[index] = (values[index] + values[index].transpose(-1, -2)) / 2
         return values
 
     def density(self, density_matrix: Tensor, *, dtype: torch.dtype = torch.float64) -> Tensor:
