@@ -69,11 +69,19 @@ def boxes(crystal: Crystal, shape: tuple[int, int, int], edge: float) -> Iterato
             continue
         r = (index / np.array(shape)) @ crystal.cell
         centre = r.mean(axis=0)
-        radius = np.sqrt(((r - centre) ** 2).sum(axis=1).max())
-        near = np.flatnonzero(((x - centre) ** 2).sum(axis=1) < (cutoffs + radius) ** 2)
-        closest = np.array([((r - x[k]) ** 2).sum(axis=1).min() for k in near])
-        reach = near[closest <= (cutoffs[near] - _EDGE_TOLERANCE) ** 2] if len(near) else near
+        reach = _reaching(r, centre, x, cutoffs - _EDGE_TOLERANCE)
         yield Box(np.ravel_multi_index(tuple(index.T), shape), r.T.copy(), _segments(crystal, atoms, R, x, reach))
+
+
+def _reaching(r: Array, centre: Array, x: Array, cutoffs: Array) -> Ints:
+    """Return which spheres of radius ``cutoffs`` around x (n, 3) hold any of the points r of a box."""
+    radius2 = float(((r - centre) ** 2).sum(axis=1).max())
+    distance2 = ((x - centre) ** 2).sum(axis=1)
+    reach = distance2 + radius2 <= cutoffs**2  # the point on the near side is no farther than that
+    open_cases = np.flatnonzero(~reach & (distance2 < (cutoffs + np.sqrt(radius2)) ** 2))
+    closest = ((r[None] - x[open_cases][:, None]) ** 2).sum(axis=2).min(axis=1)
+    reach[open_cases] = closest <= cutoffs[open_cases] ** 2
+    return np.flatnonzero(reach)
 
 
 def _segments(crystal: Crystal, atoms: Ints, R: Ints, x: Array, reach: Ints) -> tuple[Segment, ...]:

@@ -105,7 +105,10 @@ class LCAOEngine:
             raise RunError(Cause.BAD_INPUT, f"{id}: {error}") from None
         crystal = Crystal.of(structure, {s.number: s for s in species})
         check_memory(crystal, self.settings, n_k, id=id)
-        return _Workspace(crystal, self.settings, self._device, id)
+        return _Workspace(crystal, self.settings, self._device, id, orbital_bytes=self._kept_bytes(n_k))
+
+    def _kept_bytes(self, n_k: int) -> float:
+        return self.settings.orbital_memory_gb * _GIB if n_k else 0.0  # H0 alone visits every box once
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -116,6 +119,8 @@ class _Workspace:
     settings: LCAOSettings
     device: torch.device
     id: str
+    _: dataclasses.KW_ONLY
+    orbital_bytes: float  # orbitals on the grid are kept up to this size
 
     @cached_property
     def fixed(self) -> FixedParts:
@@ -133,7 +138,7 @@ class _Workspace:
             self.potential.grid,
             self.fixed.overlap,
             edge_bohr=self.settings.box_edge_bohr,
-            keep_bytes=self.settings.orbital_memory_gb * _GIB,
+            keep_bytes=self.orbital_bytes,
         )
 
     @cached_property

@@ -42,9 +42,10 @@ def estimate_memory(crystal: Crystal, settings: LCAOSettings, n_k: int) -> Memor
     reach = crystal.orbital_cutoffs + settings.box_edge_bohr
     columns = float((crystal.n_orb * 4 / 3 * np.pi * reach**3).sum() / crystal.volume)
     phi = 8.0 * n_grid * columns
-    kept = 1.5 * phi if phi <= settings.orbital_memory_gb * _GIB else 0.0  # float64, and float32 in passing
+    keeps = n_k > 0 and phi <= settings.orbital_memory_gb * _GIB
+    kept = 1.5 * phi if keeps else 0.0  # float64, and float32 in passing
     n = float(crystal.n_orb.sum())
-    widest = 2 * (crystal.orbital_cutoffs + crystal.projector_cutoffs).max()
+    widest = float(2 * (crystal.orbital_cutoffs + crystal.projector_cutoffs).max())
     per_cell = 4 / 3 * np.pi * widest**3 / crystal.volume  # images of the cell that one orbital sees
     values = 8.0 * n * n * max(per_cell, 1 / crystal.n_atoms) / 2
     copies = _H0_COPIES + (_SCF_COPIES if n_k else 0)

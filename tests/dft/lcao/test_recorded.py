@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import EXAMPLES
 
 from nextham.core import SpinLayout
 from nextham.dft.abacus.reader import read_run
@@ -23,7 +22,7 @@ from nextham.units import RYDBERG_EV
 pytestmark = pytest.mark.slow
 
 PPORB = os.environ.get("NEXTHAM_PPORB", "")
-RUNS = Path(os.environ.get("NEXTHAM_RUNS", EXAMPLES))
+RUNS = Path(os.environ.get("NEXTHAM_RUNS", Path(__file__).parents[3] / "examples" / "abacus-runs"))
 NAMES = sorted({p.name.removeprefix("case-").removesuffix(".tar.xz") for p in RUNS.glob("case-*")})
 
 
