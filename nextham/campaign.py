@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from enum import StrEnum
@@ -247,6 +248,9 @@ def collect(
                 writer.add(result.system, certificate=certificate)
             except NexthamError as error:
                 ledger.failure(id, *_reason(error, stage), str(error), log_tail=getattr(error, "log_tail", ""))
+            except Exception as error:  # a fault of ours in one structure must not stop the others
+                message = f"{id}: unexpected {type(error).__name__}: {error}; please report it with the log tail"
+                ledger.failure(id, stage, "unexpected", message, log_tail=traceback.format_exc())
             else:
                 ledger.success(id, stage, **_facts(result))
                 stored.append(id)

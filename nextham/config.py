@@ -113,7 +113,7 @@ class Config(BaseModel):
         One name gives that section itself, several give an object of sections.
         """
         sections = {name: getattr(self, name).model_dump(mode="json", exclude_unset=True) for name in names}
-        return json.dumps(sections if len(names) > 1 else sections[names[0]], sort_keys=True)
+        return json.dumps(sections if len(names) > 1 else sections[names[0]])
 
 
 def json_schema() -> str:

@@ -103,7 +103,7 @@ def run(app: object, name: str) -> None:
     OpenBLAS gets one thread unless the user says otherwise: the matrices of one structure are small, the work
     is parallel over structures, and threads that wait for a busy core slow eigenproblems down fifty times.
     """
-    if not {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"} & set(os.environ):
+    if not any(os.environ.get(name) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")):
         os.environ["OPENBLAS_NUM_THREADS"] = "1"  # read when numpy is first imported, inside a command
     try:
         app()  # type: ignore[operator]

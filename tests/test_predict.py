@@ -29,7 +29,9 @@ def test_prediction_store_holds_h0_plus_the_correction(made, synthetic):
     assert store.operators_of("other") == ("hamiltonian",)
     model, _ = checkpoint.load(made / "model")
     expected = predicted(synthetic, model).operators["hamiltonian"]
-    assert np.abs(store["other"].operators["hamiltonian"] - expected).max() < 2e-6  # the network is float32 and the store rounds its inputs
+    assert (
+        np.abs(store["other"].operators["hamiltonian"] - expected).max() < 2e-6
+    )  # the network is float32 and the store rounds its inputs
     assert store.provenance("other").engine == "nextham"
     assert store.provenance("other").scf_steps is None
 

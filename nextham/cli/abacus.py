@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nextham.cli._summary import print_summary
+
 if TYPE_CHECKING:
     from nextham.dft.abacus.reader import FinishedRun
 
@@ -70,13 +72,7 @@ def import_abacus(  # noqa: PLR0913  (options)
         required=tuple(require) if require else tuple(OPERATORS),
         workers=workers,
     )
-    if as_json:
-        failed = [{"id": e.id, "stage": e.stage, "cause": e.cause, "message": e.message} for e in summary.failed]
-        typer.echo(json.dumps({"store": str(summary.store), "stored": summary.stored, "failed": failed}, indent=1))
-        return
-    for entry in summary.failed:
-        typer.echo(f"failed: {entry.message}")
-    typer.echo(str(summary))
+    print_summary(summary, as_json)
 
 
 def _finished_runs(cases: list[Path], h0_dir: Path | None, scf_dir: Path | None, id: str) -> list[FinishedRun]:

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nextham.cli._summary import print_summary
+
 if TYPE_CHECKING:
-    from nextham.campaign import EngineSettings, Summary, Task
+    from nextham.campaign import EngineSettings, Task
     from nextham.dft.engine import Engine
 
 _TEXTS = {
@@ -67,7 +69,8 @@ def _command(name: str) -> Callable[..., None]:
         folders = RunFolders(runs or output.with_name(f"{output.name}.runs"), keep_runs)
         target = Target(output, overwrite, allow_empty)
         program = _program(engine, chosen)
-        _report(run_structures(files, program, target, task=Task(name), runs=folders, settings=chosen), as_json)
+        summary = run_structures(files, program, target, task=Task(name), runs=folders, settings=chosen)
+        print_summary(summary, as_json)
 
     return command
 
@@ -79,17 +82,6 @@ def _program(name: EngineName, settings: EngineSettings) -> Engine:
     engine = {EngineName.ABACUS: lambda: AbacusEngine(settings.abacus)}[name]()
     typer.echo(f"{engine.build}", err=True)
     return engine
-
-
-def _report(summary: Summary, as_json: bool) -> None:
-    """Print the counts and each failure's sentence."""
-    if as_json:
-        failed = [{"id": e.id, "stage": e.stage, "cause": e.cause, "message": e.message} for e in summary.failed]
-        typer.echo(json.dumps({"store": str(summary.store), "stored": summary.stored, "failed": failed}, indent=1))
-        return
-    for entry in summary.failed:
-        typer.echo(f"failed: {entry.message}")
-    typer.echo(str(summary))
 
 
 def _print_inputs(files: list[Path], task: Task, settings: EngineSettings, as_json: bool) -> None:

@@ -28,15 +28,16 @@ def train(
     from nextham.console import load_settings
     from nextham.data.splits import Split
     from nextham.data.store import Store
-    from nextham.train import loop
+    from nextham.train.cost import dry_run as cost
+    from nextham.train.loop import train as run
     from nextham.train.settings import FitSettings
 
     chosen = load_settings(FitSettings, settings)
     opened, lists = Store(store), Split.load(split)
     if dry_run:
-        typer.echo(loop.dry_run(opened, lists, settings=chosen))
+        typer.echo(cost(opened, lists, settings=chosen))
         return
-    metrics = loop.train(opened, lists, settings=chosen, out=out, resume=resume)
+    metrics = run(opened, lists, settings=chosen, out=out, resume=resume)
     typer.echo(f"{out / 'best'}: " + ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
 
 

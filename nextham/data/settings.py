@@ -81,8 +81,8 @@ class SplitSettings(BaseModel):
     seed: int = Field(default=0, ge=0, description="Seed of the draw.")
     cover_elements: bool = Field(
         default=True,
-        description="Structures are exchanged until every element of the other splits also occurs in the first one: a "
-        "model is not asked about an element that it never saw.",
+        description="Structures are exchanged until every element of the other splits also occurs in the largest one: "
+        "a model is not asked about an element that it never saw.",
     )
     id_files: dict[str, Path] = Field(
         default={}, description="Text files with one id a line for each split; replaces the draw when given."

@@ -130,7 +130,10 @@ def make_split(manifest: pd.DataFrame, settings: SplitSettings = SplitSettings()
         return Split(lists).checked(ids, "the store")
     lists = _drawn(ids, [str(f) for f in manifest["reduced_formula"]], settings)
     if settings.cover_elements:
-        lists = _covered(lists, {str(id): set(e.split()) for id, e in zip(ids, manifest["elements"], strict=True)})
+        elements = {str(id): set(e.split()) for id, e in zip(ids, manifest["elements"], strict=True)}
+        lists = _covered(
+            lists, elements, largest=max(sorted(settings.fractions), key=lambda name: settings.fractions[name])
+        )
     return Split(lists)
 
 
@@ -147,7 +150,7 @@ def _drawn(ids: Sequence[str], formulas: Sequence[str], settings: SplitSettings)
     shuffled = rng.permutation(sorted(range(len(ids)), key=lambda k: ids[k]))  # not of the order in the store
     place = {formula: n for n, formula in enumerate(rng.permutation(sorted(set(formulas))))}
     order = sorted(shuffled.tolist(), key=lambda k: place[formulas[k]])
-    names = [name for name, fraction in settings.fractions.items() if fraction > 0]
+    names = sorted(name for name, fraction in settings.fractions.items() if fraction > 0)
     counts = _counts(np.array([settings.fractions[name] for name in names]), len(ids))
     share, taken = counts / max(1, len(ids)), np.zeros(len(names), dtype=int)
     found: dict[str, list[str]] = {name: [] for name in settings.fractions}
@@ -159,21 +162,23 @@ def _drawn(ids: Sequence[str], formulas: Sequence[str], settings: SplitSettings)
     return {name: tuple(sorted(members)) for name, members in found.items()}
 
 
-def _covered(lists: dict[str, tuple[str, ...]], elements: Mapping[str, set[str]]) -> dict[str, tuple[str, ...]]:
-    """Exchange structures until the first list has every element; it grows where nothing can be spared."""
-    first, *others = lists
+def _covered(
+    lists: dict[str, tuple[str, ...]], elements: Mapping[str, set[str]], *, largest: str
+) -> dict[str, tuple[str, ...]]:
+    """Exchange structures until the largest list has every element; it grows where nothing can be spared."""
+    others = sorted(name for name in lists if name != largest)
     held = {name: list(ids) for name, ids in lists.items()}
     wanted = sorted({e for ids in lists.values() for id in ids for e in elements[id]})
     for element in wanted:
-        if any(element in elements[id] for id in held[first]):
+        if any(element in elements[id] for id in held[largest]):
             continue
         name, id = next((n, i) for n in others for i in held[n] if element in elements[i])
-        count = Counter(e for i in held[first] for e in elements[i])
-        spare = next((i for i in held[first] if all(count[e] > 1 for e in elements[i])), None)
+        count = Counter(e for i in held[largest] for e in elements[i])
+        spare = next((i for i in held[largest] if all(count[e] > 1 for e in elements[i])), None)
         held[name].remove(id)
-        held[first].append(id)
+        held[largest].append(id)
         if spare is not None:
-            held[first].remove(spare)
+            held[largest].remove(spare)
             held[name].append(spare)
     return {name: tuple(sorted(ids)) for name, ids in held.items()}
 

@@ -91,7 +91,7 @@ class Embedding(nn.Module):
             for g, group in enumerate(blocks.groups)
         ]
         empty = blocks.amplitude.new_zeros(0, self.hidden.dim, 2 * self.channels)
-        first, second = torch.cat([empty, *rows]).split(self.channels, dim=2)
+        first, second = torch.cat([empty, *rows]).split_with_sizes([self.channels] * 2, dim=2)
         return first, second
 
     def _group(self, blocks: Blocks, group: Group, weights: list[Tensor]) -> Tensor:
@@ -164,7 +164,7 @@ class Readout(nn.Module):
     def _generic(self, group: Group, features: Tensor, weights: Tensor) -> Tensor:
         parts = []
         wanted = self.hidden.slices
-        pieces = dict(zip(wanted, features.split([2 * i.l + 1 for i in wanted], dim=1), strict=True))
+        pieces = dict(zip(wanted, features.split_with_sizes([2 * i.l + 1 for i in wanted], dim=1), strict=True))
         for (irrep, _, paths), w in zip(group.segments, by_segment(group, weights), strict=True):
             n_paths = paths.stop - paths.start
             if irrep in wanted:
@@ -179,17 +179,17 @@ class Readout(nn.Module):
 
 def by_group(blocks: Blocks, per_path: Tensor) -> tuple[Tensor, ...]:
     """Divide (n_paths, ...) among the groups."""
-    return per_path.split([g.paths.stop - g.paths.start for g in blocks.groups])
+    return per_path.split_with_sizes([g.paths.stop - g.paths.start for g in blocks.groups])
 
 
 def by_rows(blocks: Blocks, per_row: Tensor) -> tuple[Tensor, ...]:
     """Divide (n_rows, ...) among the groups."""
-    return per_row.split([g.rows.stop - g.rows.start for g in blocks.groups])
+    return per_row.split_with_sizes([g.rows.stop - g.rows.start for g in blocks.groups])
 
 
 def by_segment(group: Group, per_path: Tensor) -> tuple[Tensor, ...]:
     """Divide (n_paths, ...) of a group among its irreps."""
-    return per_path.split([paths.stop - paths.start for _, _, paths in group.segments])
+    return per_path.split_with_sizes([paths.stop - paths.start for _, _, paths in group.segments])
 
 
 def sum_shell_pairs(group: Group, per_path: Tensor) -> Tensor:

@@ -187,13 +187,13 @@ class Hidden:
         n, _, channels = features.shape
         out = []
         copies_of = [sum(i.l == l for i in self.irreps) for l in range(self.lmax + 1)]
-        parts = features.split([copies * (2 * l + 1) for l, copies in enumerate(copies_of)], dim=1)
+        parts = features.split_with_sizes([copies * (2 * l + 1) for l, copies in enumerate(copies_of)], dim=1)
         for l, (copies, part) in enumerate(zip(copies_of, parts, strict=True)):
             if l == 0:
                 out.append(part)
                 continue
             d = wigner[l].transpose(1, 2) if inverse else wigner[l]
-            wide = part.reshape(n, copies, 2 * l + 1, channels).transpose(1, 2).reshape(n, 2 * l + 1, -1)
+            wide = part.reshape(n, copies, 2 * l + 1, channels).transpose(1, 2).reshape(n, 2 * l + 1, copies * channels)
             turned = torch.bmm(d, wide).reshape(n, 2 * l + 1, copies, channels)
-            out.append(turned.transpose(1, 2).reshape(n, -1, channels))
+            out.append(turned.transpose(1, 2).reshape(n, copies * (2 * l + 1), channels))
         return torch.cat(out, dim=1)

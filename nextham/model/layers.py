@@ -47,9 +47,9 @@ class EdgeLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, dim, n_in) -> (n, dim, n_out), edge frame."""
-        parts = x.split([copies * n for copies, n in self.orders], dim=1)
+        parts = x.split_with_sizes([copies * n for copies, n in self.orders], dim=1)
         mixed = [
-            (part.reshape(len(x), copies, -1) @ weight).reshape(len(x), copies * n, self.n_out)
+            (part.reshape(len(x), copies, n * x.shape[2]) @ weight).reshape(len(x), copies * n, self.n_out)
             for part, (copies, n), weight in zip(parts, self.orders, self.weights, strict=True)
         ]
         y = torch.cat(mixed, dim=1)
@@ -100,13 +100,13 @@ class TraceGrad(nn.Module):
         """(n, dim, channels) -> o of the same shape, and z (n, width)."""
         mix = self.mix[self.index]
         g = torch.matmul(f.transpose(0, 1), mix).transpose(0, 1)
-        n, _, channels = f.shape
+        channels = f.shape[2]
         q = (g * g).transpose(1, 2) @ one_hot(self.index, self.mix.shape[0], f.dtype)  # (n, channels, n_irreps)
-        a = q.reshape(n, -1) @ self.first + self.bias
+        a = q.flatten(1) @ self.first + self.bias
         gate = torch.sigmoid(a)
         z = (a * gate) @ self.second
         slope = gate * (1 + a * (1 - gate)) * self.second.sum(dim=1)
-        dz_dq = (slope @ self.first.T).reshape(n, channels, -1)[:, :, self.index].transpose(1, 2)
+        dz_dq = (slope @ self.first.T).reshape(len(f), channels, self.mix.shape[0])[:, :, self.index].transpose(1, 2)
         gradient = torch.matmul((2 * dz_dq * g).transpose(0, 1), mix.transpose(1, 2)).transpose(0, 1)
         return f + gradient, z
 
@@ -145,7 +145,7 @@ def one_hot(index: Tensor, n: int, dtype: torch.dtype) -> Tensor:
 
 def sum_into(n: int, index: Tensor, source: Tensor) -> Tensor:
     """Return (n, ...) where row index[k] holds the sum of its rows source[k]; faster than index_add on a CPU."""
-    flat = source.reshape(len(source), -1)
+    flat = source.flatten(1)
     total = flat.new_zeros(n, flat.shape[1]).scatter_add(0, index[:, None].expand_as(flat), flat)
     return total.reshape(n, *source.shape[1:])
 

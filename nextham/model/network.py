@@ -81,7 +81,7 @@ class NextHAM(nn.Module):
         hopping = torch.cat(self.hopping_embedding(batch.hopping))
         e = self.edge_mix(self.frame.enter(hopping, batch.wigner))
         n = self.settings.lmax + 1  # Y_l(d) has m = 0 alone in the edge's frame
-        straight = self.straight(invariants).reshape(len(e), n, -1)
+        straight = self.straight(invariants).reshape(len(e), n, self.settings.channels)
         return x, e + nn.functional.pad(straight, (0, 0, 0, e.shape[1] - n))
 
     def _read(self, batch: Batch, nodes: tuple[Tensor, Tensor, Tensor], edges: tuple[Tensor, Tensor, Tensor]) -> Output:

@@ -6,11 +6,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-import torch
 
 from nextham.core import LCAOSystem
-from nextham.model.batch import Batch, Vocabulary
-from nextham.model.settings import ModelSettings
+from nextham.train.sample import Sample
 
 
 class Loader:
@@ -28,13 +26,13 @@ class Loader:
         read: Callable[[str], LCAOSystem],
         cost: dict[str, int],
         *,
-        build: Callable[[LCAOSystem], Batch],
+        build: Callable[[list[LCAOSystem]], Sample],
         batch_pairs: int,
         cache_pairs: int,
     ) -> None:
         self._read, self._cost, self._build = read, cost, build
         self._batch_pairs, self._cache_pairs = batch_pairs, cache_pairs
-        self._cache: OrderedDict[tuple[str, ...], Batch] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, ...], Sample] = OrderedDict()
 
     def epoch(self, seed: int, number: int) -> list[tuple[str, ...]]:
         """Return the ids of each batch of an epoch; they follow from seed and number alone."""
@@ -55,28 +53,18 @@ class Loader:
                 total = self._cost[id]
         return batches
 
-    def all(self) -> Iterator[tuple[tuple[str, ...], Batch]]:
+    def all(self) -> Iterator[Sample]:
         """Yield every structure once, in the order of ids."""
         for ids in self.packed(sorted(self._cost)):
-            yield ids, self.batch(ids)
+            yield self.sample(ids)
 
-    def batch(self, ids: tuple[str, ...]) -> Batch:
+    def sample(self, ids: tuple[str, ...]) -> Sample:
         """Return the batch of these structures, on the CPU."""
         if ids in self._cache:
             self._cache.move_to_end(ids)
             return self._cache[ids]
-        systems = [self._read(id) for id in ids]
-        batch = self._build(systems[0] if len(systems) == 1 else LCAOSystem.concat(systems))
-        self._cache[ids] = batch
+        sample = self._build([self._read(id) for id in ids])
+        self._cache[ids] = sample
         while len(self._cache) > 1 and sum(self._cost[i] for key in self._cache for i in key) > self._cache_pairs:
             self._cache.popitem(last=False)
-        return batch
-
-
-def labelled(vocabulary: Vocabulary, settings: ModelSettings, dtype: torch.dtype) -> Callable[[LCAOSystem], Batch]:
-    """Return the function that turns systems into batches with labels."""
-
-    def build(system: LCAOSystem) -> Batch:
-        return Batch.build(system, vocabulary, settings=settings, dtype=dtype, labels=True)
-
-    return build
+        return sample

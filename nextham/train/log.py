@@ -6,7 +6,20 @@ import csv
 from pathlib import Path
 from typing import Final
 
-COLUMNS: Final = ("epoch", "steps", "seconds", "learning_rate", "train_mev", "trace", "val_mev", "val_skill")
+COLUMNS: Final = (
+    "epoch",
+    "steps",
+    "seconds",
+    "learning_rate",
+    "train_mev",
+    "trace",
+    "p_mev",
+    "pq_mev",
+    "val_mev",
+    "val_skill",
+    "val_p_mev",
+    "val_pq_mev",
+)
 
 
 class Log:

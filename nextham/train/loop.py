@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor
 
 from nextham.console import track
 from nextham.data.splits import Split
@@ -19,25 +20,12 @@ from nextham.data.store import Store
 from nextham.exceptions import InputError, NexthamError
 from nextham.model import checkpoint
 from nextham.model.network import NextHAM
-from nextham.train.loader import Loader
-from nextham.train.log import Log
-from nextham.train.loss import gauge_mae, losses
+from nextham.train.log import COLUMNS, Log
+from nextham.train.loss import TERMS, Losses, losses
+from nextham.train.score import evaluate
 from nextham.train.settings import FitSettings, TrainSettings
 from nextham.train.state import State
 from nextham.train.task import Task, prepare
-
-
-@dataclasses.dataclass(frozen=True)
-class Score:
-    """Overall Gauge MAE, macro mean over structures: the mean modulus over the four spin blocks."""
-
-    mae_mev: float
-    h0_mev: float
-
-    @property
-    def skill(self) -> float:
-        """1 - MAE / MAE of H0."""
-        return 1 - self.mae_mev / self.h0_mev
 
 
 def train(store: Store, split: Split, *, settings: FitSettings, out: Path, resume: bool = False) -> dict[str, float]:
@@ -104,34 +92,42 @@ class Training:
         done = (step - warm) / max(1, self.n_steps - warm)
         return self.options.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * min(1.0, done))) / 2)
 
-    def step(self, ids: tuple[str, ...]) -> tuple[float, float]:
-        """Take one optimiser step and return the losses: mean Gauge MAE (meV) and trace."""
+    def step(self, ids: tuple[str, ...]) -> Losses:
+        """Take one optimiser step and return the losses."""
         rate = self.rate(self.state.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        batch = self.task.train.batch(ids).to(self.fabric.device)
-        found = losses(self.model(batch), batch, trace_unit_ev2=self.task.trace_unit_ev2)
-        mae = found.gauge_mae_mev.mean()
-        if not torch.isfinite(mae):
+        sample = self.task.train.sample(ids).to(self.fabric.device)
+        k_at = self._k_at(self.state.step).to(self.fabric.device)
+        found = losses(self.model(sample.batch), sample, trace_unit_ev2=self.task.trace_unit_ev2, k_at=k_at)
+        total = found.total(self.options, spectral=self.options.spectral_share(self.state.step / self.n_steps))
+        if not torch.isfinite(total):
             raise NexthamError(
                 f"the loss of {', '.join(ids)} is not a number after {self.state.step} steps; lower learning_rate"
             )
         self.optimizer.zero_grad()
-        self.fabric.backward(mae + self.options.trace_weight * found.trace)
+        self.fabric.backward(total)
         self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.options.clip_norm)
         self.optimizer.step()
         self.state.step += 1
         self.state.update_average(self.options.ema_decay)
-        return float(mae.detach()), float(found.trace.detach())
+        return found.detached()
+
+    def _k_at(self, step: int) -> Tensor:
+        """Return which k of the pool a step uses; it follows from seed and step alone."""
+        n = min(self.options.k_per_step, self.options.k_pool)
+        rng = np.random.default_rng([self.options.seed, step])
+        return torch.from_numpy(rng.choice(self.options.k_pool, size=n, replace=False))
 
     def _epoch(self, epoch: int) -> dict[str, Any]:
         self.model.train()
         batches = self.task.train.epoch(self.options.seed, epoch)
         rate = self.rate(self.state.step)
-        rows = [(len(ids), *self.step(ids)) for ids in batches]
-        n = sum(k for k, _, _ in rows)
-        mae, trace = (sum(row[0] * row[c] for row in rows) / n for c in (1, 2))
-        return {"learning_rate": rate, "train_mev": mae / 2, "trace": trace, "val_mev": "", "val_skill": ""}
+        found = [self.step(ids) for ids in batches]
+        mae = torch.cat([f.gauge_mae_mev for f in found]).mean()
+        means = {name: float(torch.stack([getattr(f, name) for f in found]).mean()) for name in TERMS}
+        row = {"learning_rate": rate, "train_mev": float(mae) / 2}
+        return row | means
 
     def _validate(self, epoch: int, train_mev: float) -> dict[str, Any]:
         """Score the averaged weights and write ``last``, and ``best`` where they are the best so far."""
@@ -139,60 +135,17 @@ class Training:
         self.network.load_state_dict(self.state.average)
         score = evaluate(self.network, self.task.val, self.fabric.device) if self.task.val else None
         self.network.load_state_dict(ours)
-        metrics = {"epoch": float(epoch), "train_mev": train_mev}
-        if score:
-            metrics |= {"val_mev": score.mae_mev, "val_h0_mev": score.h0_mev, "val_skill": score.skill}
-        card = dataclasses.replace(self.task.card, metrics=metrics)
+        found = score.metrics() if score else {}
+        card = dataclasses.replace(self.task.card, metrics={"epoch": float(epoch), "train_mev": train_mev} | found)
         checkpoint.save(self.out / "last", self.state.average, card)
-        if score is None or score.mae_mev < self.state.best_mev:
-            self.state.best_mev = score.mae_mev if score else self.state.best_mev
+        objective = score.objective(self.options) if score else -float(epoch)  # without val the latest is the best
+        if objective < self.state.best:
+            self.state.best = objective
             checkpoint.save(self.out / "best", self.state.average, card)
         said = f", val {score.mae_mev:.4f} meV, skill {score.skill:.3f}" if score else ""
         print(f"epoch {epoch}: train {train_mev:.4f} meV{said}", file=sys.stderr, flush=True)  # noqa: T201
-        return {"val_mev": score.mae_mev, "val_skill": score.skill} if score else {}
+        return {name: value for name, value in found.items() if name in COLUMNS}
 
     def _over_budget(self) -> bool:
         budget = self.options.budget_minutes
         return budget is not None and self.state.seconds > 60 * budget
-
-
-def evaluate(network: NextHAM, loader: Loader, device: torch.device) -> Score:
-    """Return the score of a network on every structure of a loader."""
-    network.eval()
-    found: list[float] = []
-    prior: list[float] = []
-    with torch.no_grad():
-        for _, batch in loader.all():
-            moved = batch.to(device)
-            if moved.target is None:
-                raise ValueError("only batches with labels can be scored")
-            found += gauge_mae(network(moved).correction - moved.target, moved).tolist()
-            prior += gauge_mae(-moved.target, moved).tolist()
-    half = 1e3 / 2 / len(found)  # ↑↓ and ↓↑ of a spin scalar are zero
-    return Score(sum(found) * half, sum(prior) * half)
-
-
-def dry_run(store: Store, split: Split, *, settings: FitSettings) -> str:
-    """Return the model, its size, and what training would cost by timing one step; writes nothing."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        training = Training(prepare(store, split, settings), settings.train, Path(folder))
-        batches = training.task.train.epoch(settings.train.seed, 1)
-        training.step(batches[0])
-        start = time.monotonic()
-        training.step(batches[-1])
-        seconds = time.monotonic() - start
-    n = sum(p.numel() for p in training.network.parameters())
-    held = sum(p.numel() * p.element_size() for p in training.network.parameters())
-    parts = {name: sum(p.numel() for p in child.parameters()) for name, child in training.network.named_children()}
-    lines = [
-        f"model      {json.dumps(settings.model.model_dump(mode='json'))}",
-        f"basis      {training.task.card.basis}",
-        f"parameters {n:,} ({', '.join(f'{name} {k:,}' for name, k in parts.items() if k)})",
-        f"memory     {5 * held / 1e6:.0f} MB for weights, gradients, optimiser and average, plus activations",
-        f"steps      {len(batches)} per epoch, {training.n_steps} in all",
-        f"time       {seconds:.2f} s a step, about {seconds * len(batches):.1f} s an epoch and "
-        f"{seconds * training.n_steps / 60:.1f} min in all",
-    ]
-    return "\n".join(lines)

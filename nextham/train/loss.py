@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from itertools import pairwise
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -12,6 +12,10 @@ from nextham.model.batch import Batch
 from nextham.model.heads import sum_shell_pairs
 from nextham.model.network import Output
 from nextham.physics.align import shift_of
+from nextham.train.sample import Sample
+from nextham.train.settings import TrainSettings
+
+TERMS: Final = ("trace", "p_mev", "pq_mev")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +23,18 @@ class Losses:
     """Of one batch."""
 
     gauge_mae_mev: Tensor  # (n_structures,)
-    trace: Tensor  # scalar, in units of the typical trace
+    trace: Tensor  # in units of the typical trace
+    p_mev: Tensor  # mean |C† E(k) C| among the levels P
+    pq_mev: Tensor  # and between P and the levels above
+
+    def total(self, options: TrainSettings, *, spectral: float) -> Tensor:
+        """Return what is minimised, with the share that the errors of levels have by now."""
+        levels = options.p_weight * self.p_mev + options.pq_weight * self.pq_mev
+        return self.gauge_mae_mev.mean() + options.trace_weight * self.trace + spectral * levels
+
+    def detached(self) -> Losses:
+        """Return the numbers without their graph, on the CPU."""
+        return Losses(*(getattr(self, f.name).detach().cpu() for f in dataclasses.fields(self)))
 
 
 def gauge_mae(error: Tensor, batch: Batch) -> Tensor:
@@ -30,12 +45,21 @@ def gauge_mae(error: Tensor, batch: Batch) -> Tensor:
     changes neither the loss nor its gradient.
     """
     found = []
-    ends = torch.bincount(batch.structure_of_value, minlength=batch.n_structures).cumsum(0).tolist()
-    for start, end in pairwise([0, *ends]):
-        e, overlap, weight = (t[start:end] for t in (error, batch.overlap, batch.multiplicity))
-        left = e - shift_of(e, overlap, weight) * overlap
+    for left, weight in zip(aligned_errors(error, batch), per_structure(batch.multiplicity, batch), strict=True):
         found.append((weight * left.abs()).sum() / weight.sum())
     return torch.stack(found)
+
+
+def aligned_errors(error: Tensor, batch: Batch) -> list[Tensor]:
+    """Return E - μS of each structure."""
+    parts = (per_structure(t, batch) for t in (error, batch.overlap, batch.multiplicity))
+    return [e - shift_of(e, overlap, weight) * overlap for e, overlap, weight in zip(*parts, strict=True)]
+
+
+def per_structure(values: Tensor, batch: Batch) -> tuple[Tensor, ...]:
+    """Divide (n_values,) among the structures."""
+    sizes = torch.bincount(batch.structure_of_value, minlength=batch.n_structures)
+    return values.split_with_sizes(sizes.tolist())
 
 
 def trace_targets(batch: Batch) -> list[Tensor]:
@@ -59,13 +83,19 @@ def typical_trace(batch: Batch) -> float:
     return float(torch.stack([t.mean() for t in trace_targets(batch)]).mean())
 
 
-def losses(output: Output, batch: Batch, *, trace_unit_ev2: float) -> Losses:
-    """Return the losses of a batch with labels."""
+def losses(output: Output, sample: Sample, *, trace_unit_ev2: float, k_at: Tensor) -> Losses:
+    """Return the losses of a sample; ``k_at`` says which k of each spectrum."""
+    batch = sample.batch
     if batch.target is None:
         raise ValueError("a batch without labels has no loss")
-    mae = gauge_mae(output.correction - batch.target, batch) * 1e3
-    if output.traces is None:
-        return Losses(mae, mae.new_zeros(()))
-    pairs = zip(output.traces, trace_targets(batch), strict=True)
-    trace = torch.stack([(guess - truth).abs().mean() for guess, truth in pairs]).mean() / trace_unit_ev2
-    return Losses(mae, trace)
+    error = output.correction - batch.target
+    mae = gauge_mae(error, batch) * 1e3
+    trace = among = between = mae.new_zeros(())
+    if output.traces is not None:
+        pairs = zip(output.traces, trace_targets(batch), strict=True)
+        trace = torch.stack([(guess - truth).abs().mean() for guess, truth in pairs]).mean() / trace_unit_ev2
+    if sample.spectra:
+        parts = zip(sample.spectra, aligned_errors(error, batch), strict=True)
+        found = [torch.stack(spectrum.errors(left, k_at)) for spectrum, left in parts]
+        among, between = 1e3 * torch.stack(found).mean(dim=0)
+    return Losses(mae, trace, among, between)

@@ -24,7 +24,7 @@ class State:
     fingerprint: str  # of settings and data: a state continues its own training only
     epoch: int = 0  # finished epochs
     step: int = 0  # finished steps
-    best_mev: float = float("inf")  # validation MAE of the best average so far
+    best: float = float("inf")  # validation objective of the best average so far
     seconds: float = 0.0  # spent so far
 
     def update_average(self, decay: float) -> None:
@@ -76,4 +76,4 @@ class State:
             setattr(self, name, content[name])
 
 
-_PLAIN = ("fingerprint", "epoch", "step", "best_mev", "seconds")
+_PLAIN = ("fingerprint", "epoch", "step", "best", "seconds")

@@ -6,8 +6,6 @@ import dataclasses
 import hashlib
 import json
 
-import torch
-
 from nextham.console import track
 from nextham.core import OrbitalBasis
 from nextham.data.splits import Split
@@ -16,8 +14,9 @@ from nextham.exceptions import InputError
 from nextham.model.batch import Vocabulary
 from nextham.model.checkpoint import Card
 from nextham.model.statistics import Statistics
-from nextham.train.loader import Loader, labelled
+from nextham.train.loader import Loader
 from nextham.train.loss import typical_trace
+from nextham.train.sample import sampler
 from nextham.train.settings import FitSettings
 
 
@@ -57,14 +56,13 @@ def prepare(store: Store, split: Split, settings: FitSettings) -> Task:
     vocabulary = Vocabulary(basis)
     training = settings.train.model_dump(mode="json")
     card = Card(settings.model, basis, store.h0_definition, digest, dict(split.sha256), training)
-    build = labelled(vocabulary, settings.model, getattr(torch, settings.train.precision))
     loaders = []
     for ids in (names, split.ids.get("val", ())):
         cost = {id: int(n) for id, n in zip(store.manifest["id"], store.manifest["n_pairs"], strict=True) if id in ids}
         sizes = {"batch_pairs": settings.train.batch_pairs, "cache_pairs": settings.train.cache_pairs}
-        loaders.append(Loader(store.read, cost, build=build, **sizes))
-    units = [typical_trace(batch) for _, batch in track(loaders[0].all(), "preparing", total=None)]
-    statistics = Statistics.measure(lambda: (batch for _, batch in loaders[0].all()), vocabulary)
+        loaders.append(Loader(store.read, cost, build=sampler(vocabulary, settings), **sizes))
+    units = [typical_trace(sample.batch) for sample in track(loaders[0].all(), "preparing", total=None)]
+    statistics = Statistics.measure(lambda: (sample.batch for sample in loaders[0].all()), vocabulary)
     val = loaders[1] if split.ids.get("val") else None
     return Task(loaders[0], val, card, statistics, sum(units) / len(units))
 

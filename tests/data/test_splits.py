@@ -55,6 +55,8 @@ def test_every_element_is_trained_on(seed: int, formulas: list[str]) -> None:
     fractions = {"train": 0.6, "val": 0.2, "test": 0.2}
     split = make_split(table, SplitSettings(seed=seed, fractions=fractions))
     elements = dict(zip(table["id"], (set(f.split()) for f in formulas), strict=True))
+    turned = SplitSettings(seed=seed, fractions=dict(reversed(fractions.items())))
+    assert make_split(table, turned).ids == split.ids
     seen = set().union(*(elements[id] for id in split["train"]))
     assert all(elements[id] <= seen for name in ("val", "test") for id in split[name])
     assert sorted(id for ids in split.ids.values() for id in ids) == sorted(elements)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from nextham.core import LCAOSystem
+from nextham.core import LCAOSystem, OrbitalBasis, Structure
 from nextham.exceptions import InputError
 from nextham.model.batch import Batch, Vocabulary
 from nextham.model.network import NextHAM
@@ -15,6 +15,7 @@ from nextham.model.settings import ModelSettings
 from nextham.model.statistics import Statistics
 from nextham.physics import symmetry
 from nextham.predict import predicted
+from nextham.testing import synthetic_system
 
 TINY = ModelSettings()
 TOLERANCE_EV = 1e-8
@@ -73,6 +74,14 @@ def test_structures_of_a_batch_do_not_see_each_other(alsb, synthetic):
     for k, system in enumerate(systems):
         alone = hamiltonian(system, model)
         assert np.abs(together[k].operators["hamiltonian"] - alone.operators["hamiltonian"]).max() < TOLERANCE_EV
+
+
+def test_atom_without_neighbours_is_predicted():
+    alone = synthetic_system(
+        Structure.from_fractional(["Si"], [[0, 0, 0]], 20 * np.eye(3)), OrbitalBasis.parse("Si:2s2p1d")
+    )
+    correction = hamiltonian(alone, network(alone)).correction
+    assert correction.support.tolist() == [True]
 
 
 def test_prediction_is_hermitian_and_keeps_time_reversal(alsb, model):

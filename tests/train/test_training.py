@@ -20,6 +20,7 @@ from nextham.physics.errors import moduli
 from nextham.predict import predicted
 from nextham.testing import synthetic_system, zincblende
 from nextham.train import loop
+from nextham.train.cost import dry_run
 from nextham.train.loader import Loader
 from nextham.train.log import read_log
 from nextham.train.loss import gauge_mae, trace_targets
@@ -205,7 +206,7 @@ def test_loss_that_is_no_number_stops_with_the_structure(store, tmp_path):
 
 
 def test_dry_run_prints_sizes_and_writes_nothing(store, tmp_path):
-    text = loop.dry_run(store, SPLIT, settings=fit())
+    text = dry_run(store, SPLIT, settings=fit())
     assert "parameters" in text
     assert "an epoch and" in text
     assert list(tmp_path.iterdir()) == []

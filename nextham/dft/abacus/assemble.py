@@ -39,7 +39,7 @@ class _Directed:
 
     ij: NDArray[np.int64]  # (n, 2)
     R: NDArray[np.int64]  # (n, 3)
-    values: NDArray[Any]  # (n_spin_components, n_values) house order, blocks end to end
+    values: NDArray[Any]  # (n_spin_components, n_values) house order, blocks end to end (first spin blocks)
 
 
 def read_operator(path: Path, atoms: Atoms, *, spinor: bool) -> BlockMatrix:
@@ -69,7 +69,7 @@ def read_operator(path: Path, atoms: Atoms, *, spinor: bool) -> BlockMatrix:
     directed = _Directed(
         np.concatenate([p.ij for p in parts]),
         np.concatenate([p.R for p in parts]),
-        np.concatenate([p.values for p in parts], axis=1),
+        _components(np.concatenate([p.values for p in parts], axis=1)),
     )
     return _hermitian(directed, atoms, path)
 
@@ -100,9 +100,13 @@ class _Scatter:
         at += (self._n_spin * self._spin[r] + self._spin[c]) * int(size.sum())
         spins = np.zeros(self._n_spin**2 * int(size.sum()), dtype=block.values.dtype)
         spins[at] = block.values * (self._sign[r] * self._sign[c])
-        spins = spins.reshape(self._n_spin**2, -1)
-        values = from_spin_blocks(spins.astype(np.complex128, copy=False)) if self._n_spin == 2 else spins.real
-        return _Directed(np.stack(np.divmod(found, n), axis=1), np.tile(block.R, (len(found), 1)), values)
+        ij = np.stack(np.divmod(found, n), axis=1)
+        return _Directed(ij, np.tile(block.R, (len(found), 1)), spins.reshape(self._n_spin**2, -1))
+
+
+def _components(spins: NDArray[Any]) -> NDArray[Any]:
+    """Pauli components (4, n) of spin blocks; a single one stays what it is."""
+    return from_spin_blocks(spins.astype(np.complex128, copy=False)) if len(spins) == 4 else spins.real
 
 
 def _hermitian(blocks: _Directed, atoms: Atoms, path: Path) -> BlockMatrix:

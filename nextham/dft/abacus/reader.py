@@ -61,15 +61,14 @@ def read_run(
     if case is None and not (h0_dir or scf_dir):
         raise InputError("give a case folder, or the folder of an H0 run, an SCF run or both")
     id = id or case_id(case or scf_dir or h0_dir or "")
-    with _opened(case) as folder:
-        if folder is not None:
-            h0_dir, scf_dir = _runs_of(folder)
-        try:
-            return _Reader(
-                RunFolder(Path(h0_dir)) if h0_dir else None, RunFolder(Path(scf_dir)) if scf_dir else None, id
-            ).result()
-        except RunError as error:
-            raise RunError(error.cause, f"{id}: {error}", log_tail=error.log_tail) from error
+    try:
+        with _opened(case) as folder:
+            if folder is not None:
+                h0_dir, scf_dir = _runs_of(folder)
+            h0, scf = (RunFolder(Path(path)) if path else None for path in (h0_dir, scf_dir))
+            return _Reader(h0, scf, id).result()
+    except RunError as error:
+        raise RunError(error.cause, f"{id}: {error}", log_tail=error.log_tail) from error
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,13 +30,7 @@ def plain_read(path: Path) -> tuple[int, dict[tuple[int, ...], sp.csr_matrix]]:
             if nnz == 0:
                 out[tuple(R)] = sp.csr_matrix((dimension, dimension), dtype=complex)
                 continue
-            values = []
-            for word in file.readline().split():
-                if word[0] == "(":
-                    re, im = word[1:-1].split(",")
-                    values.append(complex(float(re), float(im)))
-                else:
-                    values.append(float(word))
+            values = [complex(*map(float, word.strip("()").split(","))) for word in file.readline().split()]
             columns = [int(word) for word in file.readline().split()]
             pointers = [int(word) for word in file.readline().split()]
             out[tuple(R)] = sp.csr_matrix((values, columns, pointers), shape=(dimension, dimension))

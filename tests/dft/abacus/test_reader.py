@@ -340,10 +340,7 @@ def test_orbitals_that_disagree(case):
     edit(case / SCF / "Orbital", "    0      Be    0    0    4              s\n", "")
     with pytest.raises(
         RunError,
-        match=(
-            "disagree: Be has two orbital bases, 3s1p and 4s1p; use one|disagree: Be has two "
-            "orbital bases, 4s1p and 3s1p"
-        ),
+        match=r"disagree: Be has two orbital bases, [34]s1p and [34]s1p; use one",
     ):
         read_run(case)
 
@@ -391,6 +388,6 @@ def test_an_archive_cannot_write_elsewhere(tmp_path):
     (tmp_path / "evil").write_text("x")
     with tarfile.open(tmp_path / "case-e.tar", "w") as archive:
         archive.add(tmp_path / "evil", arcname="../outside")
-    with pytest.raises(RunError, match="case-e.tar cannot be unpacked: .*outside"):
+    with pytest.raises(RunError, match=r"case-e.tar cannot be unpacked: .*outside"):
         read_run(tmp_path / "case-e.tar")
     assert not (tmp_path.parent / "outside").exists()
