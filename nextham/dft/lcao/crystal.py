@@ -74,11 +74,6 @@ class Crystal:
         return float(abs(np.linalg.det(self.cell)))
 
     @cached_property
-    def reciprocal(self) -> NDArray[np.float64]:
-        """Reciprocal lattice vectors as rows, with 2π, 1/Bohr."""
-        return np.asarray(2 * np.pi * np.linalg.inv(self.cell).T, dtype=np.float64)
-
-    @cached_property
     def orbital_cutoffs(self) -> NDArray[np.float64]:
         """Radius of the orbitals of each atom."""
         return np.array([self.species[int(z)].orbitals.cutoff for z in self.numbers])

@@ -92,8 +92,7 @@ class LCAOEngine:
 
     def _mesh(self, structure: Structure, id: str) -> tuple[KMesh, tuple[int, int, int]]:
         check_geometry(structure, id)
-        bare = Crystal(structure, {})
-        kmesh = self.settings.kmesh or mesh_of_spacing(bare, self.settings.kspacing_inv_bohr)
+        kmesh = self.settings.kmesh or mesh_of_spacing(structure.cell / BOHR_ANG, self.settings.kspacing_inv_bohr)
         return KMesh.of(kmesh), kmesh
 
     def _workspace(self, structure: Structure, *, id: str, n_k: int) -> _Workspace:

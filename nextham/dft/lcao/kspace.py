@@ -44,9 +44,10 @@ class KMesh:
         return cls(k[keep], np.where(own == other, 1.0, 2.0)[keep] / len(k))
 
 
-def mesh_of_spacing(crystal: Crystal, spacing: float) -> tuple[int, int, int]:
-    """Return the mesh n = int(|b| / spacing + 1) that ABACUS makes of kspacing (1/Bohr)."""
-    n1, n2, n3 = (max(1, int(np.linalg.norm(b) / spacing + 1)) for b in crystal.reciprocal)
+def mesh_of_spacing(cell: NDArray[np.float64], spacing: float) -> tuple[int, int, int]:
+    """Return the mesh n = int(|b| / spacing + 1) that ABACUS makes of kspacing (1/Bohr) for a cell (rows, Bohr)."""
+    lengths = 2 * np.pi * np.linalg.norm(np.linalg.inv(cell), axis=0)
+    n1, n2, n3 = (max(1, int(b / spacing + 1)) for b in lengths)
     return n1, n2, n3
 
 

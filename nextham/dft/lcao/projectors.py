@@ -22,6 +22,7 @@ from nextham.dft.lcao.radial import RadialGrid, orbital_set, projector_set
 from nextham.dft.lcao.twocentre import Operator, two_centre
 from nextham.dft.species.upf import Pseudopotential
 
+_NOTHING_RY = 1e-10
 _ELEMENTS_AT_ONCE = 2**23  # of a batch of products
 
 
@@ -82,7 +83,15 @@ def nonlocal_potential(crystal: Crystal, grid: RadialGrid, local: PairList) -> B
         index = torch.from_numpy(group.index.reshape(len(group.pairs), -1))
         for s in range(4):
             values[s, index] = total[:, s * n_i * n_j : (s + 1) * n_i * n_j]
-    return matrix.with_values(values.numpy())
+    return _without_nothing(matrix.with_values(values.numpy()), np.isin(keys, local_keys))
+
+
+def _without_nothing(matrix: BlockMatrix, local: NDArray[np.bool_]) -> BlockMatrix:
+    """Drop the pairs that do not overlap (``local``, (n_pairs,)) and hold nothing above what ABACUS writes."""
+    largest = np.maximum.reduceat(np.abs(matrix.values).max(axis=0), matrix.block_ptr[:-1])
+    keep = local | (largest > _NOTHING_RY)
+    pairs = PairList(matrix.pairs.ij[keep], matrix.pairs.R[keep], np.array([0, int(keep.sum())]))
+    return matrix.on(pairs)
 
 
 def _n_values(crystal: Crystal, pairs: PairList) -> int:

@@ -67,6 +67,11 @@ def differences(both, operator):
     return np.abs(narrowed(one, SpinLayout.TIME_REVERSAL)[0] - two) / RYDBERG_EV
 
 
+def test_pairs(both):
+    recorded, made = both
+    assert made.system.pairs == recorded.system.pairs
+
+
 def test_overlap(both):
     assert differences(both, "overlap").max() <= 1e-8
 
