@@ -21,7 +21,8 @@ def upf_text(symbol="Si", *, z=4.0, scale=1.0, relativistic=True, core=True, lma
     density = r**2 * np.exp(-(r**2) / (1.1 * scale) ** 2)
     density *= z / (density.sum() * 0.01)
     channels = [(0, 0.5)] + [(l, l + s) for l in range(1, lmax + 1) for s in (-0.5, 0.5)]
-    betas = [r ** (l + 1) * np.exp(-((r / (0.6 * scale)) ** 2)) * (r < 2.5) for l, _ in channels]
+    end = np.clip(1 - (r / 2.5) ** 2, 0, None) ** 2
+    betas = [r ** (l + 1) * np.exp(-((r / (0.9 * scale)) ** 2)) * end for l, _ in channels]
     d = np.diag([1.0 + 0.3 * k for k in range(len(channels))])
 
     def numbers(tag, values, extra=""):
