@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
     app.command("predict")(predict)
 
 
-def train(
+def train(  # noqa: PLR0913, PLR0917  (one argument per option)
     store: Annotated[Path, typer.Argument(help="Store with H0, S and H.")],
     split: Annotated[Path, typer.Option("--split", help="Split file with lists train and val.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for best, last, log.csv and the state.")],
@@ -22,6 +22,9 @@ def train(
         str | None, typer.Option(help="YAML file or JSON text with sections 'model' and 'train'.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a training that was stopped, if any.")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="With --resume: begin again if the folder holds another training.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print model, size and cost, and write nothing.")] = False,
 ) -> None:
     """Fit a network that predicts the correction H - H0."""
@@ -37,7 +40,7 @@ def train(
     if dry_run:
         typer.echo(cost(opened, lists, settings=chosen))
         return
-    metrics = run(opened, lists, settings=chosen, out=out, resume=resume)
+    metrics = run(opened, lists, settings=chosen, out=out, resume=resume, restart=restart)
     typer.echo(f"{out / 'best'}: " + ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
 
 

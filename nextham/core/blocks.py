@@ -112,9 +112,9 @@ class BlockMatrix:
     @cached_property
     def support(self) -> NDArray[np.bool_]:
         """Which pairs have any non-zero value, shape (n_pairs,)."""
-        hit = np.zeros(self.pairs.n_pairs, dtype=bool)
-        hit[self.pair_of_value[(self.values != 0).any(axis=0)]] = True
-        return hit
+        if not self.pairs.n_pairs:
+            return np.zeros(0, dtype=bool)
+        return np.asarray(np.logical_or.reduceat((self.values != 0).any(axis=0), self.block_ptr[:-1]))
 
     def with_layout(self, layout: SpinLayout) -> BlockMatrix:
         """Return the same operator in an equally or more general spin layout (exact)."""
@@ -126,6 +126,8 @@ class BlockMatrix:
 
     def on(self, pairs: PairList) -> BlockMatrix:
         """Return the operator on another pair list of the same single structure; missing blocks are zero."""
+        if pairs == self.pairs:
+            return self
         where = self.pairs.index_of(pairs)
         out_ptr = block_offsets(self.basis, self.numbers, pairs)
         lengths = np.diff(out_ptr)

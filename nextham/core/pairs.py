@@ -85,6 +85,8 @@ class PairList:
 
     def union(self, other: PairList) -> PairList:
         """Return the pairs in either list (one structure each)."""
+        if other == self:
+            return self
         keys = np.concatenate([_keys(self), _keys(other)])
         return PairList.of_one(keys[:, :2], keys[:, 2:])
 

@@ -6,9 +6,10 @@ import json
 import os
 import secrets
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from nextham.core import BlockMatrix, LCAOSystem, OrbitalBasis
 from nextham.data.certificate import Certificate
@@ -19,6 +20,8 @@ from nextham.exceptions import InputError
 
 if TYPE_CHECKING:
     from nextham.data.record import Record
+
+_SYNCS_AT_ONCE: Final = 32
 
 
 class StoreWriter:
@@ -154,8 +157,8 @@ class StoreWriter:
 
 def _replace(partial: Path, path: Path) -> None:
     """Put a finished folder in place, on disk before it gets its name."""
-    for item in [partial, *partial.rglob("*")]:
-        _sync(item)
+    with ThreadPoolExecutor(_SYNCS_AT_ONCE) as pool:  # the disk serves many at the price of one
+        list(pool.map(_sync, [partial, *partial.rglob("*")]))
     old = None
     if path.exists():
         old = partial.with_name(partial.name + ".old")

@@ -6,7 +6,6 @@ import dataclasses
 from typing import Final
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 
 OVERLAP_FILTER: Final = 1e-6
@@ -44,21 +43,29 @@ def solve(
         overlap_filter: smallest eigenvalue of S(k) that is kept.
     """
     n_k, n, _ = hamiltonian.shape
+    s, u = np.linalg.eigh(overlap)
+    span = s[:, [0, -1]] if n_k else np.zeros((0, 2))
     energies = np.full((n_k, n), np.nan)
     found = np.zeros((n_k, n, n), dtype=np.complex128) if vectors else None
-    span = np.zeros((n_k, 2))
-    for q in range(n_k):
-        s, u = scipy.linalg.eigh(overlap[q])
-        span[q] = s[0], s[-1]
-        keep = s > overlap_filter
-        half = u[:, keep] / np.sqrt(s[keep])
-        if len(u) * 2 == n:
-            half = np.kron(np.eye(2), half)
-        reduced = half.conj().T @ hamiltonian[q] @ half
+    kept = s > overlap_filter
+    for pattern in np.unique(kept, axis=0):  # nearly always one: nothing is filtered anywhere
+        q = np.flatnonzero((kept == pattern).all(axis=1))
+        half = u[q][:, :, pattern] / np.sqrt(s[q][:, None, pattern])
+        reduced, n_spin = _reduced(hamiltonian[q], half), n // len(u[0])
+        m = n_spin * half.shape[-1]
         if found is None:
-            level = scipy.linalg.eigh(reduced, eigvals_only=True)
-        else:
-            level, c = scipy.linalg.eigh(reduced)
-            found[q, :, : len(level)] = half @ c
-        energies[q, : len(level)] = level
+            energies[q, :m] = np.linalg.eigvalsh(reduced)
+            continue
+        energies[q, :m], c = np.linalg.eigh(reduced)
+        c = c.reshape(len(q), n_spin, half.shape[-1], m)
+        found[q, :, :m] = (half[:, None] @ c).reshape(len(q), n, m)
     return Eigenproblem(energies, found, span)
+
+
+def _reduced(hamiltonian: NDArray[np.complex128], half: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    """Return X† H X, (n_k, m, m), where X is ``half`` on each spin diagonal of H (one or two spins)."""
+    n_k, n, m = half.shape
+    n_spin = hamiltonian.shape[-1] // n
+    blocks = hamiltonian.reshape(n_k, n_spin, n, n_spin, n).swapaxes(2, 3)
+    small = half.conj().swapaxes(-1, -2)[:, None, None] @ blocks @ half[:, None, None]
+    return np.asarray(small.swapaxes(2, 3).reshape(n_k, n_spin * m, n_spin * m))

@@ -24,7 +24,14 @@ def to_spin_blocks(values: NDArray[Any]) -> NDArray[np.complex128]:
 def from_spin_blocks(blocks: NDArray[np.complex128]) -> NDArray[np.complex128]:
     """Return Pauli components (4, n_values), FULL layout, of the spin blocks ↑↑ ↑↓ ↓↑ ↓↓."""
     uu, ud, du, dd = blocks
-    return np.stack([(uu + dd) / 2, (ud + du) / 2, 1j * (ud - du) / 2, (uu - dd) / 2])
+    out = np.empty(np.shape(blocks), dtype=np.complex128)
+    np.add(uu, dd, out=out[0])
+    np.add(ud, du, out=out[1])
+    np.subtract(ud, du, out=out[2])
+    np.subtract(uu, dd, out=out[3])
+    out *= 0.5
+    out[2] *= 1j
+    return out
 
 
 def narrowed(values: NDArray[Any], layout: SpinLayout) -> tuple[NDArray[Any], float]:
@@ -32,6 +39,8 @@ def narrowed(values: NDArray[Any], layout: SpinLayout) -> tuple[NDArray[Any], fl
 
     The caller decides whether what is dropped is noise; nothing here does.
     """
+    if SpinLayout.of(values) is layout:
+        return values, 0.0
     full = widened(values, SpinLayout.FULL)
     if layout is SpinLayout.FULL:
         return full, 0.0

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -24,15 +25,20 @@ from nextham.train.log import COLUMNS, Log
 from nextham.train.loss import TERMS, Losses, losses
 from nextham.train.score import evaluate
 from nextham.train.settings import FitSettings, TrainSettings
-from nextham.train.state import State
+from nextham.train.state import State, fingerprint_of
 from nextham.train.task import Task, prepare
 
+STATE: Final = "state/training.pt"
 
-def train(store: Store, split: Split, *, settings: FitSettings, out: Path, resume: bool = False) -> dict[str, float]:
+
+def train(
+    store: Store, split: Split, *, settings: FitSettings, out: Path, resume: bool = False, restart: bool = False
+) -> dict[str, float]:
     """Fit a network to the split's ``train``, choose by ``val``, and return the metrics of ``out/best``.
 
     Writes ``best`` and ``last`` (checkpoints of the averaged weights), ``log.csv`` and ``state``, from
-    which ``resume`` continues with the very losses of a run that was never stopped.
+    which ``resume`` continues with the very losses of a run that was never stopped. ``restart`` empties
+    the folder first where it holds another training (other settings, split or data).
 
     Raises:
         InputError: if the data do not fit, or the folder holds another or (without resume) any training.
@@ -40,7 +46,10 @@ def train(store: Store, split: Split, *, settings: FitSettings, out: Path, resum
     """
     if out.exists() and any(out.iterdir()) and not resume:
         raise InputError(f"{out} holds a training already; pass --resume to continue it, or choose another folder")
-    return Training(prepare(store, split, settings), settings.train, out).run()
+    task = prepare(store, split, settings)
+    if restart and (out / STATE).is_file() and fingerprint_of(out / STATE) != task.fingerprint:
+        shutil.rmtree(out)
+    return Training(task, settings.train, out).run()
 
 
 class Training:
@@ -62,7 +71,7 @@ class Training:
         self.network: NextHAM = network
         average = {name: value.clone() for name, value in network.state_dict().items()}
         self.state = State(network, optimizer, average, fingerprint=task.fingerprint)
-        self.saved = out / "state" / "training.pt"
+        self.saved = out / STATE
         if self.saved.is_file():
             self.state.restore(self.saved)
         self.log = Log(out / "log.csv", epoch=self.state.epoch)

@@ -15,7 +15,7 @@ class TrainSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(
-        default=150, ge=1, description="passes over the training set; the learning rate falls over them"
+        default=120, ge=1, description="passes over the training set; the learning rate falls over them"
     )
     budget_minutes: float | None = Field(
         default=None, gt=0, description="stop after the epoch in which this time is exceeded"
@@ -27,7 +27,7 @@ class TrainSettings(BaseModel):
         default=200_000, ge=0, description="listed pairs of prepared batches that are kept in memory"
     )
     learning_rate: float = Field(default=3e-3, gt=0, description="peak learning rate of AdamW")
-    weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay")
+    weight_decay: float = Field(default=0.02, ge=0, description="decoupled weight decay")
     warmup_steps: int = Field(default=100, ge=0, description="steps over which the learning rate rises")
     ema_decay: float = Field(
         default=0.99, ge=0, lt=1, description="of the moving average of weights that is kept as the model"

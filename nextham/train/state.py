@@ -57,15 +57,11 @@ class State:
         Raises:
             InputError: if the file is damaged or belongs to another training.
         """
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:
-            reason = str(error).split("\n")[0]
-            raise InputError(f"{path} cannot be read ({reason}); delete it to start the training again") from None
+        content = _read(path)
         if content["fingerprint"] != self.fingerprint:
             raise InputError(
                 f"{path.parent} holds a training with other settings, split or data; "
-                "train into another folder, or delete this one"
+                "train into another folder, or pass --restart to replace it"
             )
         self.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
@@ -74,6 +70,24 @@ class State:
         torch.set_rng_state(content["random"])
         for name in _PLAIN:
             setattr(self, name, content[name])
+
+
+def fingerprint_of(path: Path) -> str:
+    """Return the fingerprint of the training that a saved state belongs to.
+
+    Raises:
+        InputError: if the file is damaged.
+    """
+    return str(_read(path)["fingerprint"])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).split("\n")[0]
+        raise InputError(f"{path} cannot be read ({reason}); delete it to start the training again") from None
+    return content
 
 
 _PLAIN = ("fingerprint", "epoch", "step", "best", "seconds")

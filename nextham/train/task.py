@@ -7,7 +7,7 @@ import hashlib
 import json
 
 from nextham.console import track
-from nextham.core import OrbitalBasis
+from nextham.core import OrbitalBasis, symbol
 from nextham.data.splits import Split
 from nextham.data.store import Store
 from nextham.exceptions import InputError
@@ -53,6 +53,7 @@ def prepare(store: Store, split: Split, settings: FitSettings) -> Task:
     if not names:
         raise InputError("the split has no structures in train; make one with nextham split")
     basis, digest = _survey(store, names)
+    _check_elements(store, split.ids.get("val", ()), basis)
     vocabulary = Vocabulary(basis)
     training = settings.train.model_dump(mode="json")
     card = Card(settings.model, basis, store.h0_definition, digest, dict(split.sha256), training)
@@ -65,6 +66,14 @@ def prepare(store: Store, split: Split, settings: FitSettings) -> Task:
     statistics = Statistics.measure(lambda: (sample.batch for sample in loaders[0].all()), vocabulary)
     val = loaders[1] if split.ids.get("val") else None
     return Task(loaders[0], val, card, statistics, sum(units) / len(units))
+
+
+def _check_elements(store: Store, ids: tuple[str, ...], basis: OrbitalBasis) -> None:
+    for id in ids:
+        if unseen := set(store.read(id, ()).numbers.tolist()) - set(basis):
+            raise InputError(
+                f"{id} in val contains {symbol(min(unseen))}, which no structure in train has; move one to train"
+            )
 
 
 def _survey(store: Store, ids: tuple[str, ...]) -> tuple[OrbitalBasis, str]:

@@ -175,8 +175,16 @@ def test_folders_and_data_that_do_not_fit_are_refused(store, tmp_path):
         run(store, out, settings=fit(learning_rate=1e-4), resume=True)
     assert str(refused.value) == (
         f"{out}/state holds a training with other settings, split or data; "
-        "train into another folder, or delete this one"
+        "train into another folder, or pass --restart to replace it"
     )
+    other = fit(learning_rate=1e-4, epochs=1)
+    loop.train(store, SPLIT, settings=other, out=out, resume=True, restart=True)
+    assert len(read_log(out / "log.csv")) == 1  # the new training alone
+    with StoreWriter(tmp_path / "other") as writer:
+        for id, elements in (("a", ("Ga", "As")), ("b", ("Al", "As"))):
+            writer.add(synthetic_system(zincblende(*elements), BASIS | OrbitalBasis.parse("Al:1s1p"), id=id))
+    with pytest.raises(InputError, match="b in val contains Al, which no structure in train has; move one to train"):
+        loop.train(Store(tmp_path / "other"), Split({"train": ("a",), "val": ("b",)}), settings=fit(), out=out / "no")
     with pytest.raises(InputError, match="the split has no structures in train; make one with nextham split"):
         loop.train(store, Split({"train": (), "val": ("a",)}), settings=fit(), out=tmp_path / "none")
     with StoreWriter(tmp_path / "bare") as writer:

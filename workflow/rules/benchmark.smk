@@ -1,7 +1,7 @@
 # Reference and predictions -> scores -> the report.
 
 ROWS = {
-    "model": f"--prediction {OUT}/prediction",
+    "model": f"--prediction {OUT}/prediction --name 'NextHAM, {cfg.model.preset}'",
     "h0": "--baseline h0",
     "zero": "--baseline zero",
 }

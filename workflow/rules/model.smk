@@ -18,7 +18,7 @@ rule train:
         folder=f"{OUT}/training",
     shell:
         # The run folder outlives a killed job, so that training resumes; the checkpoint is copied when it is done.
-        "nextham train {input.dataset} --split {input.split} -o {params.folder} --resume"
+        "nextham train {input.dataset} --split {input.split} -o {params.folder} --resume --restart"
         " --settings {params.settings:q} 2>&1 | tee {log}"
         " && cp -r {params.folder}/best {output}"
 

@@ -69,6 +69,7 @@ class CsrFile:
             raise RunError(Cause.EMPTY, f"{self.path} is empty; ABACUS wrote no matrix: {_RERUN} with out_mat_hs2 1")
         with self.path.open("rb") as file:
             self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._view = memoryview(self._bytes)
         header = self._read_header()
         self.layout, self.dimension, self.n_blocks = header.layout, header.dimension, header.n_blocks
         self._start = header.start
@@ -191,8 +192,8 @@ class CsrFile:
         return (x, y, z), nnz
 
     def _reals(self, begin: int, stop: int, nnz: int, R: tuple[int, int, int]) -> NDArray[Any]:
-        section = self._bytes[begin:stop]
-        is_complex = b"(" in section[:8]
+        section = self._view[begin:stop]
+        is_complex = ord("(") in section[:8]
         try:
             values = decode.reals(section, nnz * (2 if is_complex else 1))
         except ValueError as error:
@@ -201,7 +202,7 @@ class CsrFile:
 
     def _integers(self, begin: int, stop: int, count: int, R: tuple[int, int, int]) -> NDArray[np.int64]:
         try:
-            return decode.integers(self._bytes[begin:stop], count)
+            return decode.integers(self._view[begin:stop], count)
         except ValueError as error:
             raise self._broken(begin, stop, f"the indices of the block R = {R} cannot be read: {error}") from None
 
@@ -213,8 +214,10 @@ class CsrFile:
         pointers: NDArray[np.int64],
         at: int,
     ) -> CsrBlock:
-        counts = np.diff(pointers)
-        if pointers[0] != 0 or pointers[-1] != len(columns) or (counts < 0).any():
+        from nextham.dft.abacus.kernels import rows_of
+
+        rows = rows_of(pointers, len(columns))
+        if len(rows) != len(columns):
             raise self._error(
                 Cause.INCONSISTENT, at, f"the row pointers of the block R = {R} do not match its elements"
             )
@@ -226,7 +229,7 @@ class CsrFile:
             row = int(np.searchsorted(pointers, which, side="right")) - 1
             what = f"element ({row}, {columns[which]}) of the block R = {R} is {values[which]}, not a finite number"
             raise self._error(Cause.NOT_FINITE, at, what)
-        return CsrBlock(R, np.repeat(np.arange(self.dimension), counts), columns, values)
+        return CsrBlock(R, rows, columns, values)
 
     def _check_end(self, at: int) -> None:
         rest = self._bytes[at : at + 256].strip()

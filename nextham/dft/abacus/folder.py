@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -149,7 +148,7 @@ def read_input(path: Path) -> dict[str, str]:
         raise RunError(Cause.MISSING_FILE, f"there is no {path}; a run folder holds INPUT, STRU and OUT.*")
     values = {}
     for raw in path.read_text(errors="replace").splitlines():
-        words = re.split(r"//|#", raw)[0].split(None, 1)
+        words = raw.partition("#")[0].partition("//")[0].split(None, 1)
         if len(words) == 2:
             values[words[0].lower()] = words[1].strip()
     return values

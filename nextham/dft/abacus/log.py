@@ -148,12 +148,13 @@ def _levels(text: str, k_tables: list[NDArray[np.float64]]) -> Levels | None:
     at = text.rfind("STATE ENERGY(eV) AND OCCUPATIONS")
     if at < 0:
         return None
-    parts = re.split(r"^ *\d+/\d+ kpoint \(Cartesian\)[^\n]*\n", text[at:], flags=re.MULTILINE)[1:]
-    rows = [part.partition("\n\n")[0].split() for part in parts]  # number, energy and occupation of each band
+    parts = text[at:].split(" kpoint (Cartesian)")[1:]  # the rest of its line, a table, the start of the next's line
+    bands = [part.partition("\n")[2].rpartition("\n")[0].partition("\n\n")[0] for part in parts]
+    rows = [table.split() for table in bands]  # number, energy and occupation of each band
     tables = [k for k in k_tables if len(k) == len(rows)]
     if not rows or not tables or len({len(r) for r in rows}) != 1 or len(rows[0]) % 3:
         return None
-    energies = np.array(rows).reshape(len(rows), -1, 3)[:, :, 1].astype(np.float64)
+    energies = np.array([[float(word) for word in row[1::3]] for row in rows])
     return Levels(tables[-1], energies * _TO_CODATA)
 
 

@@ -1,4 +1,8 @@
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nextham.core import Structure
-from nextham.dft.abacus import decode
+from nextham.dft.abacus import decode, kernels
 from nextham.dft.abacus.csr import CsrBlock, CsrFile, CsrLayout, read_csr
 from nextham.dft.abacus.csr_write import write_csr
 from nextham.dft.engine import Cause, RunError
@@ -173,9 +177,7 @@ def test_a_truncated_file_of_3_11_is_refused(run, tmp_path, cut):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.lists(
-        st.floats(allow_nan=False, allow_infinity=False, min_value=-1e90, max_value=1e90), min_size=1, max_size=40
-    ),
+    st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=40),
     st.integers(1, 17),
 )
 def test_numbers_are_decoded_as_python_does(numbers, decimals):
@@ -184,6 +186,43 @@ def test_numbers_are_decoded_as_python_does(numbers, decimals):
     pairs = "".join(f" ({w},-{w.lstrip('-')})" for w in words).encode()
     expected = [float(x) for w in words for x in (w, "-" + w.lstrip("-"))]
     np.testing.assert_array_equal(decode.reals(pairs, 2 * len(words)), expected)
+
+
+def test_what_abacus_prints_needs_no_slow_conversion():
+    rng = np.random.default_rng(1)
+    words = [f"{x:.8e}" for x in rng.normal(size=20_000) * 10.0 ** rng.integers(-60, 5, 20_000)]
+    out = np.empty(len(words))
+    assert kernels.scan_reals(np.frombuffer(" ".join(words).encode(), dtype=np.uint8), out)
+    np.testing.assert_array_equal(out, [float(w) for w in words])
+
+
+@pytest.mark.parametrize("word", ["-0.00000000e+00", "9007199254740993", "1e23", "8.5e-23", "123456789012345678e-290"])
+def test_hard_numbers_round_as_in_python(word):
+    (found,) = decode.reals(word.encode(), 1)
+    assert found.hex() == float(word).hex()
+
+
+def test_the_reader_loads_its_compiler_only_when_a_matrix_is_read():
+    code = "import sys, nextham.cli, nextham.dft.abacus.reader; sys.exit('numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("user_cache", [True, False])
+def test_folders_that_cannot_be_written_do_no_harm(tmp_path, user_cache):
+    package = tmp_path / "nextham"
+    shutil.copytree(Path(decode.__file__).parents[2], package, ignore=shutil.ignore_patterns("__pycache__"))
+    (package / "dft/abacus/__pycache__").touch()  # a file where numba wants a folder, which stops even root
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from nextham.dft.abacus import decode; "
+        f"assert decode.__file__.startswith({str(tmp_path)!r}); print(decode.integers(b'7 8', 2))"
+    )
+    cache = tmp_path / "cache"
+    if not user_cache:
+        cache.touch()
+    env = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"} | {"XDG_CACHE_HOME": str(cache)}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True)
+    assert run.stdout.strip() == "[7 8]"
+    assert cache.is_dir() is user_cache
 
 
 @pytest.mark.parametrize(
