@@ -41,7 +41,7 @@ class Species:
 def default_settings(element: str) -> OrbitalSettings:
     """Return the orbitals asked for: 2s2p1d, and 2s1p for hydrogen."""
     if element == "H":
-        return OrbitalSettings(zetas={0: 2, 1: 1}, conduction_bands=1)
+        return OrbitalSettings(zetas={0: 2, 1: 1})
     return OrbitalSettings()
 
 
@@ -105,9 +105,8 @@ def _record(potential: Potential, splittings: list[Splitting], orbitals: Orbital
         "zetas": "".join(f"{len(f)}{'spdf'[l]}" for l, f in sorted(orbitals.functions.items())),
         "radius_bohr": orbitals.mesh.radius,
         "cutoff_ry": orbitals.cutoff_ry,
-        "spillage": [round(x, 6) for x in orbitals.spillage],
         "occupied_band_error_mev": round(orbitals.occupied_error * _MEV_PER_HARTREE, 1),
-        "lowest_empty_band_error_mev": round(orbitals.gap_error * _MEV_PER_HARTREE, 1),
+        "lowest_empty_band_error_mev": round(orbitals.empty_error * _MEV_PER_HARTREE, 1),
     }
 
 

@@ -71,24 +71,13 @@ class Crystal:
 
 def diamond(atom: PseudoAtom, bond: float) -> Crystal:
     """Return the diamond structure with a bond length in bohr."""
-    return zincblende(atom, atom, bond)
-
-
-def zincblende(first: PseudoAtom, second: PseudoAtom, bond: float) -> Crystal:
-    """Return the zincblende structure with a bond length in bohr."""
     cell = _FCC * bond * 4.0 / np.sqrt(3.0)
-    return Crystal(cell, np.array([[0.0, 0.0, 0.0], [0.25, 0.25, 0.25]]) @ cell, (first, second))
+    return Crystal(cell, np.array([[0.0, 0.0, 0.0], [0.25, 0.25, 0.25]]) @ cell, (atom, atom))
 
 
-def rocksalt(first: PseudoAtom, second: PseudoAtom, bond: float) -> Crystal:
-    """Return the rocksalt structure with a bond length in bohr."""
-    cell = _FCC * bond * 2.0
-    return Crystal(cell, np.array([[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]]) @ cell, (first, second))
-
-
-def close_packed(atom: PseudoAtom, bond: float) -> Crystal:
-    """Return the fcc structure with a nearest-neighbour distance in bohr."""
-    return Crystal(_FCC * bond * np.sqrt(2.0), np.zeros((1, 3)), (atom,))
+def simple_cubic(atom: PseudoAtom, bond: float) -> Crystal:
+    """Return the simple cubic structure with a nearest-neighbour distance in bohr."""
+    return Crystal(np.eye(3) * bond, np.zeros((1, 3)), (atom,))
 
 
 def transform(mesh: Mesh, functions: Array, l: int, q_max: float) -> Radial:

@@ -1,4 +1,4 @@
-"""Numerical atomic orbitals: least spillage of a few elemental crystals' Bloch states."""
+"""Numerical atomic orbitals: those that lift the bands of a few elemental crystals least."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 from scipy.optimize import minimize
 
-from nextham.dft.species.generate.crystal import BlochStates, Crystal, PlaneWaves, bloch_sums, close_packed, diamond
+from nextham.dft.species.generate.bands import BandEnergy, SmoothSpace, Target, project
+from nextham.dft.species.generate.crystal import Crystal, PlaneWaves, diamond, simple_cubic
 from nextham.dft.species.generate.gth import Potential
 from nextham.dft.species.generate.pseudo_atom import AtomSettings, PseudoAtom, fixed_part, solve
 from nextham.dft.species.generate.radial import Mesh
-from nextham.dft.species.generate.spillage import SmoothSpace, Spillage, Target, project
 from nextham.units import BOHR_ANG
 
 Array = NDArray[np.float64]
@@ -36,20 +36,20 @@ class OrbitalSettings:
         radius: of the orbitals, bohr.
         cutoff_ry: of their Bessel functions.
         zetas: number of orbitals of each l.
-        metric: α of the weight 1 + α q²/2.
         conduction_weight: of empty states; occupied ones have 1.
         conduction_bands: empty bands counted, per atom.
-        scales: bond lengths in units of twice the covalent radius.
+        diamond_scales, cubic_scales: bonds of the diamond and simple cubic references (four and six neighbours,
+            as in zincblende and rocksalt) in units of twice the covalent radius.
         max_steps: of the optimiser.
     """
 
     radius: float = 7.0
     cutoff_ry: float = 100.0
     zetas: dict[int, int] = field(default_factory=lambda: {0: 2, 1: 2, 2: 1})
-    metric: float = 4.0
-    conduction_weight: float = 0.05
-    conduction_bands: int = 4
-    scales: tuple[float, ...] = (1.0, 1.2)
+    conduction_weight: float = 0.1
+    conduction_bands: int = 1
+    diamond_scales: tuple[float, ...] = (1.0, 1.15)
+    cubic_scales: tuple[float, ...] = (1.1, 1.3)
     max_steps: int = 300
 
 
@@ -61,17 +61,15 @@ class Orbitals:
         mesh: where they are given.
         cutoff_ry: see OrbitalSettings.
         functions: R(r) of each l, (n_zeta, n), orthonormal, zero at the end.
-        spillage: per unit weight, before and after the optimisation.
-        occupied_error, gap_error: mean error of occupied bands and of the lowest empty band in the diamond
+        occupied_error, empty_error: mean error of the occupied bands and of the lowest empty one, in the diamond
             structure against plane waves in the same potential, Hartree.
     """
 
     mesh: Mesh
     cutoff_ry: float
     functions: dict[int, Array]
-    spillage: tuple[float, float]
     occupied_error: float
-    gap_error: float
+    empty_error: float
 
 
 def optimise(atom: PseudoAtom, settings: OrbitalSettings) -> Orbitals:
@@ -79,10 +77,9 @@ def optimise(atom: PseudoAtom, settings: OrbitalSettings) -> Orbitals:
     mesh = Mesh(settings.radius)
     q_max = float(np.sqrt(settings.cutoff_ry))
     spaces = {l: SmoothSpace(mesh, l, q_max) for l in settings.zetas}
-    crystals = reference_crystals(atom, settings.scales)
+    crystals = reference_crystals(atom, settings)
     wave_limit = reference_waves(atom.potential, q_max)
     targets: list[Target] = []
-    first: list[tuple[BlochStates, int]] = []
     for crystal in crystals:
         n_occupied = int(np.ceil(crystal.n_electrons / 2.0))
         n_bands = n_occupied + settings.conduction_bands * len(crystal.atoms)
@@ -90,33 +87,37 @@ def optimise(atom: PseudoAtom, settings: OrbitalSettings) -> Orbitals:
         for k, weight in K_POINTS:
             states = waves.states(np.array(k), n_bands)
             weights = np.where(np.arange(n_bands) < n_occupied, weight, weight * settings.conduction_weight)
-            targets.append(project(crystal, states, spaces, weights=weights, metric=settings.metric))
-            if crystal is crystals[0]:
-                first.append((states, n_occupied))
-    spillage = Spillage(targets, {l: space.size for l, space in spaces.items()}, settings.zetas)
-    start = spillage.pack(_start(atom, spaces, settings.zetas))
-    result = minimize(
-        spillage, start, jac=True, method="L-BFGS-B", options={"maxiter": settings.max_steps, "maxcor": 30}
-    )
-    columns = {l: _canonical(c, spaces[l], atom) for l, c in spillage.unpack(result.x).items()}
-    errors = _band_errors(crystals[0], first, {l: (spaces[l], c) for l, c in columns.items()})
+            targets.append(project(crystal, states, spaces, weights))
+    distance = BandEnergy(targets, {l: space.size for l, space in spaces.items()}, settings.zetas)
+    start = distance.pack(_start(atom, spaces, settings.zetas))
+    options = {"maxiter": settings.max_steps, "maxcor": 30, "ftol": 1e-7}
+    result = minimize(distance, start, jac=True, method="L-BFGS-B", options=options)
+    parts = {l: _canonical(c, spaces[l], atom) for l, c in distance.unpack(result.x).items()}
+    occupied, empty = _errors(distance, targets[: len(K_POINTS)], parts, int(np.ceil(crystals[0].n_electrons / 2.0)))
     return Orbitals(
         mesh=mesh,
         cutoff_ry=settings.cutoff_ry,
-        functions={l: _signed(columns[l] @ spaces[l].functions) for l in columns},
-        spillage=(float(spillage(start)[0]), float(result.fun)),
-        occupied_error=errors[0],
-        gap_error=errors[1],
+        functions={l: _signed(c @ spaces[l].functions) for l, c in parts.items()},
+        occupied_error=occupied,
+        empty_error=empty,
     )
 
 
-def reference_crystals(atom: PseudoAtom, scales: tuple[float, ...]) -> list[Crystal]:
-    """Return diamond and fcc crystals at bonds around twice the covalent radius (Cordero 2008, from ASE)."""
+def _errors(
+    distance: BandEnergy, targets: list[Target], parts: dict[int, Array], n_occupied: int
+) -> tuple[float, float]:
+    errors = np.array([distance.bands(t, parts)[0] - t.energies for t in targets])
+    return float(errors[:, :n_occupied].mean()), float(errors[:, n_occupied].mean())
+
+
+def reference_crystals(atom: PseudoAtom, settings: OrbitalSettings) -> list[Crystal]:
+    """Return crystals at bonds around twice the covalent radius (B. Cordero et al., Dalton Trans. 2008, 2832)."""
     from ase.data import covalent_radii
 
     # Hydrogen's own bond is shorter than any it makes in a crystal.
     bond = 2.0 * max(float(covalent_radii[atom.potential.number]), 0.6) / BOHR_ANG
-    return [make(atom, bond * scale) for make in (diamond, close_packed) for scale in scales]
+    four = [diamond(atom, bond * scale) for scale in settings.diamond_scales]
+    return four + [simple_cubic(atom, bond * scale) for scale in settings.cubic_scales]
 
 
 def reference_waves(potential: Potential, q_max: float) -> float:
@@ -165,26 +166,3 @@ def _signed(functions: Array) -> Array:
     signed = functions * np.sign(functions[np.arange(len(functions)), peak])[:, None]
     signed[:, -1] = 0.0
     return np.asarray(signed)
-
-
-def _band_errors(
-    crystal: Crystal, points: list[tuple[BlochStates, int]], orbitals: dict[int, tuple[SmoothSpace, Array]]
-) -> tuple[float, float]:
-    occupied, gap = [], []
-    for states, n_occupied in points:
-        bands = orbital_bands(crystal, states, [orbitals] * len(crystal.atoms))
-        errors = bands[: n_occupied + 1] - states.energies[: n_occupied + 1]
-        occupied.append(float(errors[:n_occupied].mean()))
-        gap.append(float(errors[n_occupied]))
-    return float(np.mean(occupied)), float(np.mean(gap))
-
-
-def orbital_bands(crystal: Crystal, states: BlochStates, orbitals: list[dict[int, tuple[SmoothSpace, Array]]]) -> Array:
-    """Return the bands of a plane-wave Hamiltonian restricted to orbitals on each site, Hartree."""
-    blocks = []
-    for site, shells in enumerate(orbitals):
-        for l, (space, c) in shells.items():
-            sums = bloch_sums(crystal, states.waves, site, l, space.radial) @ c.T
-            blocks.append(sums.reshape(len(states.waves), -1))
-    a = np.concatenate(blocks, axis=1)
-    return np.asarray(eigh(a.conj().T @ states.hamiltonian @ a, a.conj().T @ a, eigvals_only=True))

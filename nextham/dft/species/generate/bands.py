@@ -1,18 +1,20 @@
-"""How much of given Bloch states a set of atomic orbitals misses, and its gradient.
+"""How far a set of atomic orbitals lifts given bands, and the gradient of that.
 
-With A the Bloch sums of a smooth Bessel space and C its contraction to orbitals, the spillage is
-S = Σ_nk w_nk (<ψ|W|ψ> - <ψ|W P|ψ>), P the W-orthogonal projector on the orbitals, W = 1 + α q²/2.
-The kinetic weight makes a small spillage mean a small error of the energy.
+With A the Bloch sums of a smooth Bessel space and C its contraction to orbitals, the bands ε_n of the
+pencil (C† A†HA C, C† A†A C) lie above those of the complete basis by the variational principle. What is
+minimised is their mean weighted distance; by the Hellmann-Feynman theorem
+dε_n/dC = 2 Re (A†HA - ε_n A†A) C x_n x_n†.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve, null_space
+from scipy.linalg import eigh, null_space
 
 from nextham.dft.species.generate.crystal import BlochStates, Crystal, Radial, bloch_sums, transform
 from nextham.dft.species.generate.radial import BesselBasis, Mesh
@@ -20,9 +22,10 @@ from nextham.dft.species.generate.radial import BesselBasis, Mesh
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
-_MARGIN = 1.05  # plane waves reach this much beyond the orbitals' cutoff, to count what leaks there
+MARGIN: Final = 1.05  # plane waves reach this much beyond the orbitals' cutoff, to count what leaks there
 _NORM_PIN = 1e-3
 _RIDGE = 1e-10
+_SCALE = 1e3  # values in mHartree suit the optimiser's thresholds
 
 
 class SmoothSpace:
@@ -55,36 +58,36 @@ class SmoothSpace:
     @cached_property
     def radial(self) -> Radial:
         """Their transforms."""
-        return transform(self.basis.mesh, self.functions, self.l, self.q_max * _MARGIN)
+        return transform(self.basis.mesh, self.functions, self.l, self.q_max * MARGIN)
 
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """One k point of one crystal, projected on the smooth space.
+    """One k point of one crystal in the smooth space.
 
     Attributes:
-        overlap: A† W A, (n, n).
-        projection: A† W ψ, (n, n_bands).
-        norms: <ψ|W|ψ>, (n_bands,).
+        overlap, hamiltonian: A†A and A†HA, (n, n).
+        energies: of the bands in plane waves, (n_bands,) Hartree.
         weights: (n_bands,).
         layout: l of each run of smooth functions along n, in order.
     """
 
     overlap: Complex
-    projection: Complex
-    norms: Array
+    hamiltonian: Complex
+    energies: Array
     weights: Array
     layout: tuple[int, ...]
 
 
-def project(
-    crystal: Crystal, states: BlochStates, spaces: dict[int, SmoothSpace], *, weights: Array, metric: float
-) -> Target:
-    """Return a k point's overlaps with the smooth functions on every site."""
-    reach = max(space.q_max for space in spaces.values()) * _MARGIN
-    inner = np.linalg.norm(states.waves, axis=1).max()
-    # Orbitals have waves that the states lack; without them a rough orbital would cost nothing.
-    waves = np.vstack([states.waves, crystal.waves(states.k, reach, q_min=inner + 1e-9)])
+def project(crystal: Crystal, states: BlochStates, spaces: dict[int, SmoothSpace], weights: Array) -> Target:
+    """Return a k point's matrices between the smooth functions on every site.
+
+    Waves beyond those of the reference carry kinetic energy alone; without them a rough orbital would cost nothing.
+    """
+    inner = len(states.waves)
+    reach = max(space.q_max for space in spaces.values()) * MARGIN
+    largest = float(np.linalg.norm(states.waves, axis=1).max())
+    waves = np.vstack([states.waves, crystal.waves(states.k, reach, q_min=largest + 1e-9)])
     blocks, layout = [], []
     for l, space in spaces.items():
         for site in range(len(crystal.atoms)):
@@ -92,20 +95,18 @@ def project(
             blocks.append(sums.reshape(len(waves), -1))
             layout += [l] * (2 * l + 1)
     a = np.concatenate(blocks, axis=1)
-    w = 1.0 + metric * 0.5 * (waves**2).sum(axis=1)
-    left = a.conj().T * w
-    n_inner = len(states.waves)
+    kinetic = 0.5 * (waves[inner:] ** 2).sum(axis=1)
     return Target(
-        overlap=left @ a,
-        projection=left[:, :n_inner] @ states.vectors,
-        norms=(np.abs(states.vectors) ** 2).T @ w[:n_inner],
+        overlap=a.conj().T @ a,
+        hamiltonian=a[:inner].conj().T @ (states.hamiltonian @ a[:inner]) + (a[inner:].conj().T * kinetic) @ a[inner:],
+        energies=states.energies,
         weights=weights,
         layout=tuple(layout),
     )
 
 
-class Spillage:
-    """S(c) over many targets; c holds the coefficients of every orbital in its smooth space.
+class BandEnergy:
+    """Mean weighted distance of the bands, mHartree; c holds the coefficients of every orbital.
 
     Args:
         targets: what to span.
@@ -141,27 +142,31 @@ class Spillage:
         return c
 
     def __call__(self, x: Array) -> tuple[float, Array]:
-        """Return S per unit weight, plus a weak pin of the orbitals' norms, and its gradient."""
+        """Return the mean distance, plus a weak pin of the orbitals' norms, and its gradient."""
         parts = self.unpack(x)
         gradient = {l: np.zeros_like(p) for l, p in parts.items()}
-        value = sum(self._target(target, parts, gradient) for target in self.targets) / self.total
+        value = sum(self._target(target, parts, gradient) for target in self.targets) * _SCALE / self.total
         for l, p in parts.items():
             excess = (p**2).sum(axis=1) - 1.0
             value += _NORM_PIN * float(excess @ excess)
-            gradient[l] = gradient[l] / self.total + 4.0 * _NORM_PIN * excess[:, None] * p
+            gradient[l] = gradient[l] * _SCALE / self.total + 4.0 * _NORM_PIN * excess[:, None] * p
         return value, self.pack(gradient)
 
+    def bands(self, target: Target, parts: dict[int, Array]) -> tuple[Array, Complex, Complex]:
+        """Return ε and, for the gradient, (A†HA - ε A†A) C x and x of the bands with weights."""
+        c = self.contraction(target, parts)
+        hc, sc = target.hamiltonian @ c, target.overlap @ c
+        n_bands = len(target.weights)
+        s = c.T @ sc + _RIDGE * np.eye(c.shape[1])
+        energies, x = eigh(c.T @ hc, s, subset_by_index=[0, n_bands - 1])
+        return energies, hc @ x - (sc @ x) * energies, x
+
     def _target(self, t: Target, parts: dict[int, Array], gradient: dict[int, Array]) -> float:
-        """Add one target's gradient and return its spillage."""
-        c = self.contraction(t, parts)
-        mc = t.overlap @ c
-        factor = cho_factor(c.T @ mc + _RIDGE * np.eye(c.shape[1]))
-        cb = c.T @ t.projection
-        solved = cho_solve(factor, cb)
-        value = float(t.weights @ (t.norms - np.einsum("ij,ij->j", cb.conj(), solved).real))
-        slope = -2.0 * (((t.projection - mc @ solved) * t.weights) @ solved.conj().T).real  # (n, n_orbitals)
+        """Add one target's gradient and return its weighted distance."""
+        energies, residual, x = self.bands(t, parts)
+        slope = 2.0 * ((residual * t.weights) @ x.conj().T).real  # (n, n_orbitals)
         row = column = 0
         for l in t.layout:
             gradient[l] += slope[row : row + self.sizes[l], column : column + self.zetas[l]].T
             row, column = row + self.sizes[l], column + self.zetas[l]
-        return value
+        return float(t.weights @ (energies - t.energies))
