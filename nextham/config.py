@@ -26,14 +26,16 @@ class SourceSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["abacus-runs", "structures"] = Field(
-        "abacus-runs",
+        default="abacus-runs",
         description="abacus-runs: finished ABACUS runs are imported; structures: crystals are computed by the engine.",
     )
     paths: tuple[str, ...] = Field(
-        ("examples/abacus-runs",),
+        default=("examples/abacus-runs",),
         description="Run folders, archives of them or structure files, or folders that hold them.",
     )
-    chunk_size: int = Field(8, ge=1, description="Structures per job; a job is the unit that is repeated when killed.")
+    chunk_size: int = Field(
+        default=8, ge=1, description="Structures per job; a job is the unit that is repeated when killed."
+    )
 
     def items(self) -> list[str]:
         """Return the runs or structure files that the paths name, sorted, each once.
@@ -68,8 +70,10 @@ class BenchmarkSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    protocol: Literal["full", "paper"] = Field("full", description="Which elements count in the headline numbers.")
-    subset: str = Field("test", description="Which subset of the split is scored.")
+    protocol: Literal["full", "paper"] = Field(
+        default="full", description="Which elements count in the headline numbers."
+    )
+    subset: str = Field(default="test", description="Which subset of the split is scored.")
 
 
 class Config(BaseModel):
@@ -77,9 +81,13 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    results: str = Field("results", description="Folder that everything is written to.")
-    source: SourceSettings = Field(default_factory=SourceSettings, description="Where the dataset comes from.")
-    abacus: AbacusSettings = Field(default_factory=AbacusSettings, description="How ABACUS is run.")
+    results: str = Field(default="results", description="Folder that everything is written to.")
+    source: SourceSettings = Field(
+        default_factory=SourceSettings, description="Which runs or crystals, and how many per job."
+    )
+    abacus: AbacusSettings = Field(
+        default_factory=AbacusSettings, description="ABACUS itself: command, files, accuracy."
+    )
     checks: CheckSettings = Field(default_factory=CheckSettings, description="What a record must pass.")
     store: StoreSettings = Field(default_factory=StoreSettings, description="How shards are written.")
     split: SplitSettings = Field(default_factory=SplitSettings, description="Train, validation and test subsets.")
@@ -100,12 +108,12 @@ class Config(BaseModel):
             raise InputError(f"{where}: {first_problem(error, cls)}") from None
 
     def section(self, *names: str) -> str:
-        """Return sections as one line of JSON: what a rule passes on, and what its outputs depend on.
+        """Return what sections set as one line of JSON: what a rule passes on, and what its outputs depend on.
 
         One name gives that section itself, several give an object of sections.
         """
-        sections = {name: getattr(self, name).model_dump(mode="json") for name in names}
-        return json.dumps(sections if len(names) > 1 else sections[names[0]], sort_keys=True)
+        sections = {name: getattr(self, name).model_dump(mode="json", exclude_unset=True) for name in names}
+        return json.dumps(sections if len(names) > 1 else sections[names[0]])
 
 
 def json_schema() -> str:

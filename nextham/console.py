@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
@@ -97,7 +98,13 @@ def first_problem(error: ValidationError, cls: type[BaseModel]) -> str:
 
 
 def run(app: object, name: str) -> None:
-    """Run a typer app; a NexthamError becomes one sentence on standard error and exit status 1."""
+    """Run a typer app; a NexthamError becomes one sentence on standard error and exit status 1.
+
+    OpenBLAS gets one thread unless the user says otherwise: the matrices of one structure are small, the work
+    is parallel over structures, and threads that wait for a busy core slow eigenproblems down fifty times.
+    """
+    if not any(os.environ.get(name) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")):
+        os.environ["OPENBLAS_NUM_THREADS"] = "1"  # read when numpy is first imported, inside a command
     try:
         app()  # type: ignore[operator]
     except NexthamError as error:

@@ -112,7 +112,7 @@ def wanted_ids(reference: Store, request: Request) -> tuple[list[str], SplitReco
     from nextham.data.splits import Split
 
     split = Split.load(request.split)
-    ids = list(split.ids(request.subset))
+    ids = list(split[request.subset])
     unknown = sorted(set(ids) - set(reference.ids))
     if unknown:
         raise InputError(
@@ -121,7 +121,7 @@ def wanted_ids(reference: Store, request: Request) -> tuple[list[str], SplitReco
         )
     if not ids:
         raise InputError(f"the subset {request.subset} of {request.split} is empty")
-    return ids, SplitRecord(subset=request.subset, sha256=split.hash)
+    return ids, SplitRecord(subset=request.subset, sha256=split.sha256[request.subset])
 
 
 def summarised(

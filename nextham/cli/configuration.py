@@ -26,7 +26,7 @@ def config(
     if schema:
         typer.echo(json_schema(), nl=False)
         return
-    values = {}
+    values: dict[str, object] = {}
     if file is not None:
         if not file.is_file():
             raise InputError(f"there is no config file {file}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
@@ -18,6 +19,7 @@ from nextham.core.pairs import PairList
 from nextham.core.structure import Structure
 from nextham.exceptions import InputError
 
+_ID: Final = re.compile(r"[\w+=()-][\w.+=()-]*")
 OPERATORS: Final = {
     "overlap": "S, dimensionless",
     "h0": "Hamiltonian of the superposed neutral-atom densities, eV",
@@ -53,6 +55,11 @@ class Provenance:
     orbital_cutoff_ang: Mapping[str, float] = dataclasses.field(default_factory=dict)  # element: radius
 
     def __post_init__(self) -> None:
+        if not _ID.fullmatch(self.id):
+            raise InputError(
+                f"{self.id!r} cannot name a structure: an id becomes the name of a folder, so it has letters, digits "
+                "and . _ + = ( ) - only, and does not start with a dot"
+            )
         if self.kmesh is not None:
             object.__setattr__(self, "kmesh", tuple(int(n) for n in self.kmesh))
 
@@ -242,6 +249,10 @@ class LCAOSystem:
             and set(self.operators) == set(other.operators)
             and all(np.array_equal(self.operators[n], other.operators[n]) for n in self.operators)
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return type(self), tuple({**fields, "operators": dict(self.operators)}.values())
 
     def __repr__(self) -> str:
         what = self.structure().formula if len(self) == 1 else f"{len(self)} structures"

@@ -45,7 +45,7 @@ class Ledger:
 
     def success(self, id: str, stage: str, **facts: Any) -> None:
         """Note that a stage went well, with what was measured."""
-        self._append(Entry(id=id, stage=stage, ok=True, facts=facts))
+        self.add(Entry(id=id, stage=stage, ok=True, facts=facts))
 
     def failure(
         self,
@@ -58,7 +58,7 @@ class Ledger:
         attempts: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         """Note that a stage failed, why, and what was tried."""
-        self._append(
+        self.add(
             Entry(
                 id=id,
                 stage=stage,
@@ -100,8 +100,10 @@ class Ledger:
         count = Counter("ok" if entry.ok else entry.cause for entry in self.last().values())
         return dict(count.most_common())
 
-    def _append(self, entry: Entry) -> None:
-        stamped = dataclasses.replace(entry, time=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    def add(self, entry: Entry) -> None:
+        """Append an event; one without a time happened now."""
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        stamped = dataclasses.replace(entry, time=entry.time or now)
         line = json.dumps({k: v for k, v in vars(stamped).items() if v not in ("", (), {})}, default=str) + "\n"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)

@@ -28,6 +28,7 @@ def manifest_row(record: Record, *, shard: str, row: int) -> dict[str, Any]:
         **_run(record),
         **_checked(record.certificate or Certificate()),
         "dropped_ev": record.dropped_ev,
+        "rounding": record.rounding,
         "shard": shard,
         "row": row,
         "sha256": record.sha256,
@@ -38,7 +39,7 @@ def write_manifest(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Write the rows as Parquet; mappings become JSON text."""
     import pandas as pd
 
-    table = pd.DataFrame.from_records([dict(row) for row in rows])
+    table = pd.DataFrame.from_records([dict(row) for row in rows], columns=None if rows else ["id", "reduced_formula"])
     table = table[["id", *(column for column in table.columns if column != "id")]]
     for column in table.columns:
         if table[column].isna().all():

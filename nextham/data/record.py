@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextham.core import OPERATORS, BlockMatrix, LCAOSystem, OrbitalBasis, PairList, Provenance, SpinLayout, Structure
+from nextham.core.blocks import most_general, widened
 from nextham.data.certificate import Certificate
+from nextham.data.settings import StoreSettings
 from nextham.exceptions import InputError
 from nextham.units import RYDBERG_EV
 
@@ -88,6 +90,7 @@ class Record:
     meta: Provenance
     stored: Mapping[str, Rows]  # the operators of ``STORED`` that it has
     dropped_ev: float = 0.0  # largest number of a Pauli component that was left out as noise
+    rounding: float = 0.0  # largest change of a number by rounding, eV (overlap: 1)
     certificate: Certificate | None = None
 
     @property
@@ -128,7 +131,7 @@ class Record:
         values = {}
         for name in wanted:
             if name not in self.operators:
-                raise InputError(self._lacks(name))
+                raise lacks(self.id, name, self.stored)
             values[name] = self._hamiltonian() if name == "hamiltonian" else self.stored[name].expanded()
         return LCAOSystem.single(self.structure, self.basis, self.pairs, values, self.meta)
 
@@ -139,7 +142,7 @@ class Record:
             InputError: if the record holds none.
         """
         if "correction" not in self.stored:
-            raise InputError(self._lacks("correction"))
+            raise lacks(self.id, "correction", self.stored)
         return self._matrix("correction")
 
     def _hamiltonian(self) -> NDArray[Any]:
@@ -150,40 +153,48 @@ class Record:
     def _matrix(self, name: str) -> BlockMatrix:
         return BlockMatrix(self.basis, self.structure.numbers, self.pairs, self.stored[name].expanded())
 
-    def _lacks(self, name: str) -> str:
-        hint = "; its H is the correction plus the reference's h0" if name == "hamiltonian" and self.stored else ""
-        return f"{self.id} holds no {name}, only {', '.join(self.stored) or 'no operator'}{hint}"
+
+def lacks(id: str, name: str, stored: Collection[str]) -> InputError:
+    """Return the error of asking a record for an operator that it does not have."""
+    hint = ""
+    if name == "hamiltonian" and "correction" in stored:
+        hint = "; its H is the correction plus the reference's h0"
+    return InputError(f"{id} holds no {name}, only {', '.join(stored) or 'the crystal'}{hint}")
 
 
 def encode(
     system: LCAOSystem,
+    settings: StoreSettings,
     *,
-    spin_tolerance_ry: float,
     certificate: Certificate | None = None,
     correction: BlockMatrix | None = None,
 ) -> Record:
     """Return one structure's record: H as H - H0 where H0 is known, every operator in its non-zero rows.
 
+    H and H0 are rounded before they are subtracted, so that H0 + (H - H0) is the rounded H exactly.
+
     Args:
         system: one structure.
-        spin_tolerance_ry: components whose numbers are all at most this are left out as noise.
+        settings: how numbers are rounded, and below what a component is noise.
         certificate: what the checks measured.
         correction: H - H0 of a prediction that carries neither H0 nor H.
     """
     if len(system) != 1:
         raise ValueError("a record is one structure; index the system first")
-    values: dict[str, NDArray[Any]] = dict(system.operators)
-    if "hamiltonian" in values and "h0" in values:
-        values["correction"] = system.correction.values
-        del values["hamiltonian"]
-    elif correction is not None:
-        if "hamiltonian" in values or correction.pairs != system.pairs:
+    exact: dict[str, NDArray[Any]] = dict(system.operators)
+    if correction is not None:
+        if "hamiltonian" in exact or correction.pairs != system.pairs:
             raise ValueError("a correction goes with a system on the same pairs that carries no hamiltonian")
-        values["correction"] = correction.values
+        exact["correction"] = correction.values
+    values = {name: rounded(array, settings.fraction_bits) for name, array in exact.items()}
+    change = max((float(np.abs(values[name] - exact[name]).max(initial=0.0)) for name in exact), default=0.0)
+    if {"hamiltonian", "h0"} <= set(values):
+        layout = most_general(*(SpinLayout.of(values[name]) for name in ("hamiltonian", "h0")))
+        values["correction"] = widened(values.pop("hamiltonian"), layout) - widened(values["h0"], layout)
     stored, dropped = {}, 0.0
     for name in STORED:
         if name in values:
-            stored[name], left_out = Rows.of(values[name], spin_tolerance_ry * RYDBERG_EV)
+            stored[name], left_out = Rows.of(values[name], settings.spin_tolerance_ry * RYDBERG_EV)
             dropped = max(dropped, left_out)
     return Record(
         system.structure(),
@@ -192,5 +203,18 @@ def encode(
         system.meta[0],
         stored,
         dropped_ev=dropped,
+        rounding=change,
         certificate=certificate,
     )
+
+
+def rounded(values: NDArray[Any], fraction_bits: int | None) -> NDArray[Any]:
+    """Return the nearest multiples of 2^-fraction_bits, real and imaginary part apart.
+
+    >>> rounded(np.array([[0.3, -0.01]]), 4)
+    array([[0.3125, 0.    ]])
+    """
+    if fraction_bits is None:
+        return values
+    scale = 2.0**fraction_bits
+    return np.asarray(np.rint(values * scale) / scale + 0.0)  # + 0.0: no negative zeros

@@ -19,12 +19,19 @@ class StoreSettings(BaseModel):
         default=131072, ge=1024, description="Numbers (8 bytes each) in one compressed chunk: 1 MB is read at a time."
     )
     file_mb: int = Field(default=64, ge=1, description="Uncompressed megabytes of chunks in one file.")
-    zstd_level: int = Field(default=5, ge=1, le=22, description="Compression level.")
+    zstd_level: int = Field(default=5, ge=1, le=9, description="Compression level.")
+    fraction_bits: int | None = Field(
+        default=34,
+        ge=24,
+        le=52,
+        description="Numbers (eV; overlap: 1) are rounded to multiples of 2^-34, by at most 2.9e-11 eV = 2.1e-12 Ry, "
+        "far below what the engine prints, which halves a record's bytes; null keeps every bit.",
+    )
     spin_tolerance_ry: float = Field(
-        default=5e-10,
+        default=4e-10,
         ge=0,
-        description="A Pauli component is left out when none of its numbers exceeds this (Ry): half of the last "
-        "printed digit of ABACUS's text. 0 leaves out exact zeros alone.",
+        description="A Pauli component is left out when none of its numbers exceeds this (Ry), less than half of the "
+        "last printed digit of ABACUS's text. 0 leaves out exact zeros alone.",
     )
 
 
@@ -72,6 +79,11 @@ class SplitSettings(BaseModel):
         description="Share of each split; structures of one reduced formula are spread over them in proportion.",
     )
     seed: int = Field(default=0, ge=0, description="Seed of the draw.")
+    cover_elements: bool = Field(
+        default=True,
+        description="Structures are exchanged until every element of the other splits also occurs in the largest one: "
+        "a model is not asked about an element that it never saw.",
+    )
     id_files: dict[str, Path] = Field(
         default={}, description="Text files with one id a line for each split; replaces the draw when given."
     )

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.codecs import BloscCodec, Crc32cCodec
 
 from nextham.core import OrbitalBasis, PairList, Provenance, Structure
 from nextham.core._arrays import offsets
@@ -38,6 +38,7 @@ def write_shard(path: Path, records: Sequence[Record], settings: StoreSettings) 
             "id": record.id,
             "sha256": record.sha256,
             "dropped_ev": record.dropped_ev,
+            "rounding": record.rounding,
             "provenance": _plain(record.meta),
             "certificate": record.certificate.as_dict() if record.certificate else None,
         }
@@ -134,6 +135,7 @@ class Shard:
             self.meta(row),
             {name: self._rows(name, row) for name in wanted},
             dropped_ev=float(self._about[row]["dropped_ev"]),
+            rounding=float(self._about[row]["rounding"]),
             certificate=self.certificate(row),
         )
 
@@ -207,10 +209,15 @@ def _write(group: zarr.Group, name: str, values: NDArray[Any], settings: StoreSe
         dtype=values.dtype,
         chunks=(chunk, *rest),
         shards=(chunk * per_file, *rest),
-        compressors=[ZstdCodec(level=settings.zstd_level), Crc32cCodec()],
+        compressors=[_codec(values.dtype.itemsize, settings), Crc32cCodec()],
         fill_value=np.nan if values.dtype.kind == "f" else np.iinfo(values.dtype).min,  # tells a missing file
     )
     array[...] = values
+
+
+def _codec(itemsize: int, settings: StoreSettings) -> BloscCodec:
+    """Zstd over bytes sorted by significance: the low bytes of rounded numbers are zero."""
+    return BloscCodec(cname="zstd", clevel=settings.zstd_level, shuffle="shuffle", typesize=itemsize)
 
 
 def _plain(meta: Provenance) -> dict[str, Any]:

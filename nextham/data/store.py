@@ -14,6 +14,7 @@ from nextham.core import BlockMatrix, LCAOSystem, OrbitalBasis, Provenance
 from nextham.data.certificate import Certificate
 from nextham.data.layout import ABOUT, LEDGER, MANIFEST, SCHEMA_VERSION, SHARD_NAME
 from nextham.data.ledger import Ledger
+from nextham.data.record import Record, available, lacks
 from nextham.data.settings import StoreSettings
 from nextham.data.writer import StoreWriter
 from nextham.exceptions import InputError
@@ -21,7 +22,6 @@ from nextham.exceptions import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nextham.data.record import Record
     from nextham.data.shard import Shard
 
 __all__ = ["Store", "StoreWriter", "merge_stores"]
@@ -70,6 +70,8 @@ class Store:
         shard, row = self._find(id)
         if operators is None:
             return shard.record(row).system()
+        for name in set(operators) - set(self.operators_of(id)):
+            raise lacks(self.provenance(id).id, name, shard.stored_of(row))
         needed = {"hamiltonian", "h0", "correction"} if "hamiltonian" in operators else set()
         return shard.record(row, needed | set(operators)).system(operators)
 
@@ -81,6 +83,8 @@ class Store:
     def correction(self, id: str | int) -> BlockMatrix:
         """Return H - H0 of one structure, without reading anything else."""
         shard, row = self._find(id)
+        if "correction" not in (stored := shard.stored_of(row)):
+            raise lacks(self.provenance(id).id, "correction", stored)
         return shard.record(row, {"correction"}).correction()
 
     def stored_of(self, id: str | int) -> tuple[str, ...]:
@@ -90,8 +94,6 @@ class Store:
 
     def operators_of(self, id: str | int) -> tuple[str, ...]:
         """Return which operators :meth:`read` can give."""
-        from nextham.data.record import available
-
         return available(self.stored_of(id))
 
     def provenance(self, id: str | int) -> Provenance:
@@ -165,6 +167,8 @@ def merge_stores(
     with StoreWriter(out, settings=settings, overwrite=overwrite) as writer:
         for store, id in track(places, f"packing {out}"):
             writer.add_record(store.record(id))
+        for entry in (entry for store in stores if store.ledger for entry in store.ledger.entries()):
+            writer.ledger.add(entry)
 
 
 def _read_about(path: Path) -> dict[str, Any]:

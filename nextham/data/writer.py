@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from nextham.core import BlockMatrix, LCAOSystem, OrbitalBasis
 from nextham.data.certificate import Certificate
 from nextham.data.layout import ABOUT, LEDGER, MANIFEST, description
+from nextham.data.ledger import Ledger
 from nextham.data.settings import StoreSettings
 from nextham.exceptions import InputError
 
@@ -35,13 +36,13 @@ class StoreWriter:
         *,
         settings: StoreSettings = StoreSettings(),  # noqa: B008  (frozen)
         overwrite: bool = False,
-        ledger: str | Path | None = None,
+        allow_empty: bool = False,
     ) -> None:
-        """Args: path: the store; settings: how to write; overwrite: replace a store; ledger: file to copy in."""
+        """Args: path: the store; settings: how to write; overwrite: replace a store; allow_empty: of no structure."""
         self.path = Path(path)
         self.settings = settings
         self._overwrite = overwrite
-        self._ledger = Path(ledger) if ledger is not None else None
+        self._allow_empty = allow_empty
         self._basis = OrbitalBasis({})
         self._h0_definition: str | None = None
         self._ids: set[str] = set()
@@ -54,6 +55,11 @@ class StoreWriter:
         self._check_target()
         self._partial.mkdir(parents=True)
         return self
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger that becomes part of the store; it is lost with the store if writing fails."""
+        return Ledger(self._partial / LEDGER)
 
     def add(
         self,
@@ -74,8 +80,7 @@ class StoreWriter:
         """
         from nextham.data.record import encode
 
-        tolerance = self.settings.spin_tolerance_ry
-        self.add_record(encode(system, spin_tolerance_ry=tolerance, certificate=certificate, correction=correction))
+        self.add_record(encode(system, self.settings, certificate=certificate, correction=correction))
 
     def add_record(self, record: Record) -> None:
         """Add one structure as another store holds it."""
@@ -138,12 +143,11 @@ class StoreWriter:
         from nextham.data.manifest import write_manifest
 
         self._flush()
-        if not self._shards:
-            raise InputError(f"there is no structure to write to {self.path}")
+        if not self._shards and not self._allow_empty:
+            causes = ", ".join(f"{n} x {cause}" for cause, n in self.ledger.summary().items())
+            raise InputError(f"there is no structure to write to {self.path}" + (f" ({causes})" if causes else ""))
         write_manifest(self._rows, self._partial / MANIFEST)
-        if self._ledger is not None and self._ledger.is_file():
-            shutil.copyfile(self._ledger, self._partial / LEDGER)
-        about = description(self._basis, self._h0_definition or "") | {"shards": self._shards}
+        about = description(self._basis, self._h0_definition or "", self.settings) | {"shards": self._shards}
         (self._partial / ABOUT).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n")
         _replace(self._partial, self.path)
 

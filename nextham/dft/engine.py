@@ -42,6 +42,9 @@ class RunError(NexthamError):
         self.cause = cause
         self.log_tail = log_tail
 
+    def __reduce__(self) -> tuple[type[RunError], tuple[Cause, str], dict[str, str]]:
+        return RunError, (self.cause, str(self)), {"log_tail": self.log_tail}
+
 
 @dataclasses.dataclass(frozen=True)
 class RunResult:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nextham.model.irreps import Hidden
-from nextham.model.layers import EdgeLinear, IrrepLinear, Norm, TraceGrad, perceptron
+from nextham.model.layers import EdgeLinear, IrrepLinear, Norm, TraceGrad, on_scalars, perceptron, sum_into
 from nextham.model.settings import ModelSettings
 
 
@@ -57,14 +57,17 @@ class Block(nn.Module):
 
     v = Φ(x_i, x_j, e) in the edge's frame; logit = q_i · v + b(d, Z_i, Z_j, scalars of v);
     α = envelope exp(logit) / (1 + Σ_j envelope exp(logit)); x_i += Σ_j α v; e += α' v, where α' lacks
-    the envelope, so that edges beyond the graph cutoff are still refined. The 1 in the denominator lets an atom listen to
-    nobody and keeps α continuous when a neighbour enters.
+    the envelope, so that edges beyond the graph cutoff are still refined. The 1 in the denominator
+    lets an atom listen to nobody and keeps α continuous when a neighbour enters.
     """
+
+    edge_irreps: Tensor
+    node_irreps: Tensor
 
     def __init__(self, hidden: Hidden, settings: ModelSettings, n_invariants: int) -> None:
         super().__init__()
         c, self.n_heads = settings.channels, settings.n_heads
-        n_irreps = len(hidden.irreps)
+        n_irreps = self.n_irreps = len(hidden.irreps)
         self.frame = Frame(hidden)
         edge_irreps, node_irreps = self.frame.irrep_of, torch.from_numpy(hidden.irrep_of)
         self.node_norm, self.edge_norm = Norm(node_irreps, c), Norm(edge_irreps, c)
@@ -82,9 +85,6 @@ class Block(nn.Module):
             self.node_gradient = TraceGrad(node_irreps, c, settings.width)
             self.edge_gradient = TraceGrad(edge_irreps, c, settings.width)
 
-    edge_irreps: Tensor
-    node_irreps: Tensor
-
     def forward(self, x: Tensor, e: Tensor, edges: Edges) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         """Return new node features, edge features, and the invariants z of both (None without TraceGrad)."""
         c = x.shape[2]
@@ -93,18 +93,17 @@ class Block(nn.Module):
         sender = self.frame.enter(y[edges.j], edges.wigner)
         v = self.mix(torch.cat([receiver[:, :, :c], sender, self.edge_norm(e)], dim=2))
         gates = self.gates(torch.cat([edges.invariants, v[:, 0]], dim=1))
-        n_gates = gates.shape[1] - c - self.n_heads
-        v = v * gates[:, :n_gates].reshape(len(v), -1, c)[:, self.edge_irreps]
-        v = torch.cat([v[:, :1] + gates[:, None, n_gates : n_gates + c], v[:, 1:]], dim=1)
-        heads = (receiver[:, :, c:] * v).sum(dim=1).reshape(len(v), self.n_heads, -1).sum(dim=2)
-        logits = heads / (v.shape[1] * c / self.n_heads) ** 0.5 + gates[:, n_gates + c :]
+        factors, shifts, bias = gates.split_with_sizes([self.n_irreps * c, c, self.n_heads], dim=1)
+        v = v * factors.reshape(len(v), self.n_irreps, c)[:, self.edge_irreps] + on_scalars(shifts, v.shape[1])
+        heads = (receiver[:, :, c:] * v).sum(dim=1).reshape(len(v), self.n_heads, c // self.n_heads).sum(dim=2)
+        logits = heads / (v.shape[1] * c / self.n_heads) ** 0.5 + bias
         v = self.value(v)
         message, update = self._weigh(logits, v, edges, n_atoms=len(x))
-        total = torch.zeros_like(x).index_add(0, edges.i, self.frame.leave(message, edges.wigner))
+        total = sum_into(len(x), edges.i, self.frame.leave(message, edges.wigner))
         x = x + self.to_node(total)
         e = e + self.to_edge(update)
         inner = self.node_inner(self.node_norm(x))
-        opened = self.node_gates(inner[:, 0]).reshape(len(x), -1, c)[:, self.node_irreps]
+        opened = self.node_gates(inner[:, 0]).reshape(len(x), self.n_irreps, c)[:, self.node_irreps]
         x = x + self.node_outer(inner * opened)
         if not self.trace_grad:
             return x, e, None, None
@@ -116,11 +115,10 @@ class Block(nn.Module):
         """Return α v with and α' v without the envelope in the numerator."""
         weight = torch.exp(10 * torch.tanh(logits / 10))  # bounded, so that no maximum has to be subtracted
         inside = weight * edges.envelope[:, None]
-        total = 1 + inside.new_zeros(n_atoms, self.n_heads).index_add(0, edges.i, inside)
-        shape = (len(v), v.shape[1], self.n_heads, -1)
-        split = v.reshape(shape)
+        total = 1 + sum_into(n_atoms, edges.i, inside)
+        split = v.reshape(len(v), v.shape[1], self.n_heads, v.shape[2] // self.n_heads)
         alpha, beta = ((w / total[edges.i])[:, None, :, None] for w in (inside, weight * _NEIGHBOURS))
-        return (alpha * split).reshape(v.shape), (beta * split).reshape(v.shape)
+        return (alpha * split).flatten(2), (beta * split).flatten(2)
 
 
 _NEIGHBOURS = 20.0  # typical number of neighbours: edge updates are as large as one message of a uniform attention

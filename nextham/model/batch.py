@@ -64,7 +64,7 @@ class Vocabulary:
                 )
 
 
-class _OnDevice:
+class OnDevice:
     """Tensors that travel together."""
 
     def to(self, device: torch.device) -> Self:
@@ -74,7 +74,7 @@ class _OnDevice:
 
 
 @dataclasses.dataclass(frozen=True)
-class Group(_OnDevice):
+class Group(OnDevice):
     """Blocks of one pair of elements."""
 
     rows: slice  # among all blocks of the list
@@ -88,7 +88,7 @@ class Group(_OnDevice):
 
 
 @dataclasses.dataclass(frozen=True)
-class Blocks(_OnDevice):
+class Blocks(OnDevice):
     """Blocks grouped by elements: all on-site ones, or one direction of all hopping ones."""
 
     groups: tuple[Group, ...]
@@ -102,7 +102,7 @@ class Blocks(_OnDevice):
 
 
 @dataclasses.dataclass(frozen=True)
-class Batch(_OnDevice):
+class Batch(OnDevice):
     """Atoms, directed edges (both directions of every hopping block, in its order) and blocks."""
 
     element: Tensor  # (n_atoms,) rows of the element embedding
@@ -210,10 +210,18 @@ def _blocks(
     table = np.concatenate([np.zeros((6, 0), dtype=np.int64), *paths], axis=1)
     size = np.concatenate([np.zeros(0), *amplitude])
     size = np.where(system.pairs.onsite[order], 1.0, size)
-    columns = [torch.from_numpy(c) for c in table]
-    return Blocks(
-        tuple(groups), *columns[:4], columns[4].to(dtype), torch.from_numpy(size).to(dtype), columns[5]
-    ), order
+    shell_i, shell_j, kind, swapped_kind, sign, degree = (torch.from_numpy(column) for column in table)
+    blocks = Blocks(
+        tuple(groups),
+        shell_i=shell_i,
+        shell_j=shell_j,
+        kind=kind,
+        swapped_kind=swapped_kind,
+        sign=sign.to(dtype),
+        amplitude=torch.from_numpy(size).to(dtype),
+        degree=degree,
+    )
+    return blocks, order
 
 
 def _group(
@@ -278,7 +286,7 @@ def _owner(system: LCAOSystem, z: int) -> str:
 
 
 def _moved(value: Any, device: torch.device) -> Any:
-    if isinstance(value, Tensor | _OnDevice):
+    if isinstance(value, Tensor | OnDevice):
         return value.to(device)
     if isinstance(value, dict):
         return {k: _moved(v, device) for k, v in value.items()}

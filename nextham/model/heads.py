@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from nextham.model.batch import Blocks, Group, Vocabulary
 from nextham.model.irreps import Hidden
+from nextham.model.layers import one_hot
 from nextham.model.settings import ModelSettings
 from nextham.model.statistics import AMPLITUDE_FLOOR, Statistics, centre
 
@@ -60,7 +61,8 @@ class Scales(nn.Module):
         scale = getattr(self, name)[blocks.kind[group.paths]].to(values.dtype)
         if self.onsite and name == "h0":
             values = values - centre(blocks, self.mean)[group.paths][group.path_of_component].to(values.dtype)
-        return values / scale[group.path_of_component]
+        normalised: Tensor = values / scale[group.path_of_component]
+        return normalised
 
 
 class Embedding(nn.Module):
@@ -78,33 +80,32 @@ class Embedding(nn.Module):
 
     def forward(self, blocks: Blocks) -> tuple[Tensor, Tensor]:
         """Return the features (n_rows, dim, channels) of (i, j) and of (j, i), global frame."""
-        sign = blocks.sign[:, None]
-        weights = {}
-        for name, make in self.weights.items():
+        split = []
+        for make in self.weights.values():
             forward, backward = make.both(blocks)  # type: ignore[operator]
-            weights[name] = torch.cat([forward, sign * backward], dim=1)
+            both = torch.cat([forward, blocks.sign[:, None] * backward], dim=1)
+            split.append(by_group(blocks, both))
         size = self.scales.size(blocks)
-        rows = [self._group(blocks, g, weights) / size[g.rows][:, None, None] for g in blocks.groups]
+        rows = [
+            self._group(blocks, group, [w[g] for w in split]) / size[group.rows][:, None, None]
+            for g, group in enumerate(blocks.groups)
+        ]
         empty = blocks.amplitude.new_zeros(0, self.hidden.dim, 2 * self.channels)
-        both = torch.cat([empty, *rows])
-        return both[..., : self.channels], both[..., self.channels :]
+        first, second = torch.cat([empty, *rows]).split_with_sizes([self.channels] * 2, dim=2)
+        return first, second
 
-    def _group(self, blocks: Blocks, group: Group, weights: dict[str, Tensor]) -> Tensor:
+    def _group(self, blocks: Blocks, group: Group, weights: list[Tensor]) -> Tensor:
         n = group.rows.stop - group.rows.start
-        values = {name: self.scales.normalised(blocks, group, name) for name in self.names}
-        parts = {irrep: (rows, paths) for irrep, rows, paths in group.segments}
-        out = []
-        for irrep in self.hidden.irreps:
-            degree = 2 * irrep.l + 1
-            if irrep not in parts:
-                out.append(blocks.amplitude.new_zeros(n, degree, 2 * self.channels))
-                continue
-            rows, paths = parts[irrep]
+        values = [self.scales.normalised(blocks, group, name) for name in self.names]
+        split = [by_segment(group, w) for w in weights]
+        out = {}
+        for k, (irrep, rows, paths) in enumerate(group.segments):
             n_paths = paths.stop - paths.start
-            x = torch.cat([values[name][:, rows].reshape(n, n_paths, degree) for name in self.names], dim=1)
-            w = torch.cat([weights[name][group.paths][paths] for name in self.names])
-            out.append(torch.matmul(x.transpose(1, 2), w) / (len(self.names) * n_paths) ** 0.5)
-        return torch.cat(out, dim=1)
+            x = torch.cat([v[:, rows].reshape(n, n_paths, -1) for v in values], dim=1)
+            w = torch.cat([w[k] for w in split]) / (len(self.names) * n_paths) ** 0.5
+            out[irrep] = (x.transpose(1, 2).reshape(-1, len(w)) @ w).reshape(n, -1, w.shape[1])
+        absent = {i: blocks.amplitude.new_zeros(n, 2 * i.l + 1, 2 * self.channels) for i in self.hidden.irreps}
+        return torch.cat([out.get(irrep, absent[irrep]) for irrep in self.hidden.irreps], dim=1)
 
 
 class Readout(nn.Module):
@@ -136,12 +137,15 @@ class Readout(nn.Module):
         w = torch.cat([u if k == 0 else blocks.sign[:, None] * u for k, u in enumerate(self.features.both(blocks))], 1)
         own = {name: torch.cat(make.both(blocks), dim=1) for name, make in self.own.items()}  # type: ignore[operator]
         scale = self.scales.target[blocks.kind].to(w.dtype)
+        own_of = {name: by_group(blocks, weights) for name, weights in own.items()}
+        parts = zip(
+            blocks.groups, by_rows(blocks, features), by_rows(blocks, invariants), by_group(blocks, w), strict=True
+        )
         out = []
-        for group in blocks.groups:
-            y = self._generic(group, features[group.rows], w[group.paths])
-            y = y * blocks.amplitude[group.rows][:, None]
+        for g, (group, f_g, z_g, w_g) in enumerate(parts):
+            y = self._generic(group, f_g, w_g) * blocks.amplitude[group.rows][:, None]
             for name in self.names:
-                factor = (invariants[group.rows] @ own[name][group.paths].T)[:, group.path_of_component]
+                factor = (z_g @ own_of[name][g].T)[:, group.path_of_component]
                 y = y + factor * self.scales.normalised(blocks, group, name)
             out.append(y * scale[group.paths][group.path_of_component])
         return out
@@ -151,25 +155,44 @@ class Readout(nn.Module):
         invariants = torch.cat(z, dim=1) / (2 * z[0].shape[1]) ** 0.5
         scale = self.scales.target[blocks.kind].to(invariants.dtype) ** 2 * (2 * blocks.degree + 1)
         weights = torch.cat(self.trace.both(blocks), dim=1) * scale[:, None]
-        out = []
-        for group in blocks.groups:
-            t = (invariants[group.rows] @ weights[group.paths].T) * blocks.amplitude[group.rows][:, None] ** 2
-            out.append(sum_shell_pairs(group, t))
-        return out
+        parts = zip(blocks.groups, by_rows(blocks, invariants), by_group(blocks, weights), strict=True)
+        return [
+            z_g @ sum_shell_pairs(group, w_g.T) * blocks.amplitude[group.rows][:, None] ** 2
+            for group, z_g, w_g in parts
+        ]
 
     def _generic(self, group: Group, features: Tensor, weights: Tensor) -> Tensor:
         parts = []
-        for irrep, _, paths in group.segments:
+        wanted = self.hidden.slices
+        pieces = dict(zip(wanted, features.split_with_sizes([2 * i.l + 1 for i in wanted], dim=1), strict=True))
+        for (irrep, _, paths), w in zip(group.segments, by_segment(group, weights), strict=True):
             n_paths = paths.stop - paths.start
-            if irrep not in self.hidden.slices:
+            if irrep in wanted:
+                parts.append((pieces[irrep] @ w.T).transpose(1, 2).reshape(len(features), -1))
+            else:
                 parts.append(features.new_zeros(len(features), n_paths * (2 * irrep.l + 1)))
-                continue
-            f = features[:, self.hidden.slices[irrep]]
-            parts.append(torch.matmul(weights[paths], f.transpose(1, 2)).reshape(len(features), -1))
         return torch.cat(parts, dim=1)
+
+
+# ``split`` instead of slices: its gradient is one concatenation, not a sum of padded tensors.
+
+
+def by_group(blocks: Blocks, per_path: Tensor) -> tuple[Tensor, ...]:
+    """Divide (n_paths, ...) among the groups."""
+    return per_path.split_with_sizes([g.paths.stop - g.paths.start for g in blocks.groups])
+
+
+def by_rows(blocks: Blocks, per_row: Tensor) -> tuple[Tensor, ...]:
+    """Divide (n_rows, ...) among the groups."""
+    return per_row.split_with_sizes([g.rows.stop - g.rows.start for g in blocks.groups])
+
+
+def by_segment(group: Group, per_path: Tensor) -> tuple[Tensor, ...]:
+    """Divide (n_paths, ...) of a group among its irreps."""
+    return per_path.split_with_sizes([paths.stop - paths.start for _, _, paths in group.segments])
 
 
 def sum_shell_pairs(group: Group, per_path: Tensor) -> Tensor:
     """Sum (n_rows, n_paths) over the paths of each shell pair."""
     n = int(group.shell_pair_of_path.max()) + 1
-    return per_path.new_zeros(len(per_path), n).index_add(1, group.shell_pair_of_path, per_path)
+    return per_path @ one_hot(group.shell_pair_of_path, n, per_path.dtype)

@@ -26,7 +26,7 @@ class Irrep(NamedTuple):
     @property
     def natural(self) -> bool:
         """Whether it transforms like Y_l under inversion."""
-        return self.parity == (-1) ** self.l
+        return bool(self.parity == (-1) ** self.l)
 
     def __str__(self) -> str:
         return f"{self.l}{'e' if self.parity == 1 else 'o'}"
@@ -119,7 +119,7 @@ def wigner_matrices(vectors: NDArray[np.float64], lmax: int) -> list[NDArray[np.
         half = np.einsum("Aab,nac->nAcb", c, matrices[-1])
         half = np.einsum("nAcb,nbd->nAcd", half, first)
         matrices.append(np.einsum("nAcd,Bcd->nAB", half, c))
-    return matrices[: lmax + 1]
+    return [np.ascontiguousarray(d) for d in matrices[: lmax + 1]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,15 +185,15 @@ class Hidden:
     def rotate(self, features: Tensor, wigner: tuple[Tensor, ...], *, inverse: bool = False) -> Tensor:
         """Apply D (or Dᵀ) of each edge to features (n, dim, channels) in the global component order."""
         n, _, channels = features.shape
-        out, start = [], 0
-        for l in range(self.lmax + 1):
-            copies = 2 if 0 < l < self.lmax else 1
-            part = features[:, start : start + copies * (2 * l + 1)]
-            start += copies * (2 * l + 1)
+        out = []
+        copies_of = [sum(i.l == l for i in self.irreps) for l in range(self.lmax + 1)]
+        parts = features.split_with_sizes([copies * (2 * l + 1) for l, copies in enumerate(copies_of)], dim=1)
+        for l, (copies, part) in enumerate(zip(copies_of, parts, strict=True)):
             if l == 0:
                 out.append(part)
                 continue
             d = wigner[l].transpose(1, 2) if inverse else wigner[l]
-            part = part.reshape(n, copies, 2 * l + 1, channels)
-            out.append(torch.matmul(d[:, None], part).reshape(n, -1, channels))
+            wide = part.reshape(n, copies, 2 * l + 1, channels).transpose(1, 2).reshape(n, 2 * l + 1, copies * channels)
+            turned = torch.bmm(d, wide).reshape(n, 2 * l + 1, copies, channels)
+            out.append(turned.transpose(1, 2).reshape(n, copies * (2 * l + 1), channels))
         return torch.cat(out, dim=1)

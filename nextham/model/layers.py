@@ -27,7 +27,7 @@ class IrrepLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(n, dim, n_in) -> (n, dim, n_out)."""
         y = torch.matmul(x.transpose(0, 1), self.weight[self.index]).transpose(0, 1)
-        return torch.cat([y[:, :1] + self.bias, y[:, 1:]], dim=1)
+        return y + on_scalars(self.bias, y.shape[1])
 
 
 class EdgeLinear(nn.Module):
@@ -47,13 +47,13 @@ class EdgeLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, dim, n_in) -> (n, dim, n_out), edge frame."""
-        parts, start = [], 0
-        for (copies, n), weight in zip(self.orders, self.weights, strict=True):
-            part = x[:, start : start + copies * n].reshape(len(x), copies, -1)
-            parts.append((part @ weight).reshape(len(x), copies * n, self.n_out))
-            start += copies * n
-        parts[0] = torch.cat([parts[0][:, :1] + self.bias, parts[0][:, 1:]], dim=1)
-        return torch.cat(parts, dim=1)
+        parts = x.split_with_sizes([copies * n for copies, n in self.orders], dim=1)
+        mixed = [
+            (part.reshape(len(x), copies, n * x.shape[2]) @ weight).reshape(len(x), copies * n, self.n_out)
+            for part, (copies, n), weight in zip(parts, self.orders, self.weights, strict=True)
+        ]
+        y = torch.cat(mixed, dim=1)
+        return y + on_scalars(self.bias, y.shape[1])
 
 
 class Norm(nn.Module):
@@ -74,7 +74,7 @@ class Norm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, dim, channels) -> the same shape."""
-        size = torch.einsum("ndc,d->n", x * x, self.balance.to(x.dtype)) / x.shape[2]
+        size = (x * x).mean(dim=2) @ self.balance.to(x.dtype)
         return x * torch.rsqrt(size + 1e-6)[:, None, None] * self.scale[self.index]
 
 
@@ -100,14 +100,14 @@ class TraceGrad(nn.Module):
         """(n, dim, channels) -> o of the same shape, and z (n, width)."""
         mix = self.mix[self.index]
         g = torch.matmul(f.transpose(0, 1), mix).transpose(0, 1)
-        n, _, channels = f.shape
-        q = f.new_zeros(n, self.mix.shape[0], channels).index_add(1, self.index, g * g)
-        a = q.reshape(n, -1) @ self.first + self.bias
+        channels = f.shape[2]
+        q = (g * g).transpose(1, 2) @ one_hot(self.index, self.mix.shape[0], f.dtype)  # (n, channels, n_irreps)
+        a = q.flatten(1) @ self.first + self.bias
         gate = torch.sigmoid(a)
         z = (a * gate) @ self.second
         slope = gate * (1 + a * (1 - gate)) * self.second.sum(dim=1)
-        dz_dq = (slope @ self.first.T).reshape(n, -1, channels)
-        gradient = torch.matmul((2 * dz_dq[:, self.index] * g).transpose(0, 1), mix.transpose(1, 2)).transpose(0, 1)
+        dz_dq = (slope @ self.first.T).reshape(len(f), channels, self.mix.shape[0])[:, :, self.index].transpose(1, 2)
+        gradient = torch.matmul((2 * dz_dq * g).transpose(0, 1), mix.transpose(1, 2)).transpose(0, 1)
         return f + gradient, z
 
 
@@ -131,6 +131,23 @@ def envelope(distance: Tensor, cutoff_ang: float) -> Tensor:
     """1 - 28 x⁶ + 48 x⁷ - 21 x⁸ for x = d / cutoff < 1, else 0: twice differentiable at 1 (arXiv:2003.03123)."""
     x = (distance / cutoff_ang).clamp(max=1.0)
     return 1 - 28 * x**6 + 48 * x**7 - 21 * x**8
+
+
+def on_scalars(values: Tensor, dim: int) -> Tensor:
+    """Return (..., channels) as (..., dim, channels), zero in all but the first component, the scalar."""
+    return nn.functional.pad(values[..., None, :], (0, 0, 0, dim - 1))
+
+
+def one_hot(index: Tensor, n: int, dtype: torch.dtype) -> Tensor:
+    """Return the matrix (len(index), n) that sums what belongs together."""
+    return nn.functional.one_hot(index, n).to(dtype)
+
+
+def sum_into(n: int, index: Tensor, source: Tensor) -> Tensor:
+    """Return (n, ...) where row index[k] holds the sum of its rows source[k]; faster than index_add on a CPU."""
+    flat = source.flatten(1)
+    total = flat.new_zeros(n, flat.shape[1]).scatter_add(0, index[:, None].expand_as(flat), flat)
+    return total.reshape(n, *source.shape[1:])
 
 
 def perceptron(n_in: int, width: int, n_out: int) -> nn.Sequential:

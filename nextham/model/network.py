@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,13 +11,12 @@ from nextham.model.attention import Block, Edges, Frame
 from nextham.model.batch import Batch, Blocks, Vocabulary
 from nextham.model.heads import Embedding, Readout
 from nextham.model.irreps import Hidden
-from nextham.model.layers import EdgeLinear, Norm, RadialBasis, envelope, perceptron
+from nextham.model.layers import EdgeLinear, Norm, RadialBasis, envelope, on_scalars, perceptron, sum_into
 from nextham.model.settings import ModelSettings
 from nextham.model.statistics import AMPLITUDE_FLOOR, Statistics
 
 
-@dataclasses.dataclass(frozen=True)
-class Output:
+class Output(NamedTuple):
     """What the network predicts for a batch."""
 
     correction: Tensor  # (n_values,) eV, real h_0 of H - H0, zero where there is no edge
@@ -77,13 +76,13 @@ class NextHAM(nn.Module):
         """Return node features (n_atoms, dim, c), global frame, and edge features (n_edges, dim, c), edge frame."""
         forward, backward = self.onsite_embedding(batch.onsite)
         own = (forward + backward) / 2
-        x = own.new_zeros(len(batch.element), *own.shape[1:]).index_add(0, batch.onsite_atoms, own)
-        x = torch.cat([x[:, :1] + self.element_scalars(element)[:, None], x[:, 1:]], dim=1)
+        x = sum_into(len(batch.element), batch.onsite_atoms, own)
+        x = x + on_scalars(self.element_scalars(element), x.shape[1])
         hopping = torch.cat(self.hopping_embedding(batch.hopping))
         e = self.edge_mix(self.frame.enter(hopping, batch.wigner))
         n = self.settings.lmax + 1  # Y_l(d) has m = 0 alone in the edge's frame
-        straight = self.straight(invariants).reshape(len(e), n, -1)
-        return x, torch.cat([e[:, :n] + straight, e[:, n:]], dim=1)
+        straight = self.straight(invariants).reshape(len(e), n, self.settings.channels)
+        return x, e + nn.functional.pad(straight, (0, 0, 0, e.shape[1] - n))
 
     def _read(self, batch: Batch, nodes: tuple[Tensor, Tensor, Tensor], edges: tuple[Tensor, Tensor, Tensor]) -> Output:
         """Decode features f, invariants and trace invariants z of nodes and edges into blocks."""
@@ -91,19 +90,23 @@ class NextHAM(nn.Module):
         f_own, i_own, z_own = (t[atoms] for t in nodes)
         f, i, z = ((t[:half], t[half:]) for t in edges)
         fade = envelope(batch.length[:half], self.settings.correction_cutoff_ang)
-        out = batch.overlap.new_zeros(len(batch.overlap))
-        out = _put(out, batch.onsite, self.onsite_readout(batch.onsite, (f_own, f_own), (i_own, i_own)), None)
-        out = _put(out, batch.hopping, self.hopping_readout(batch.hopping, f, i), fade)
+        own_blocks = _blocks(batch.onsite, self.onsite_readout(batch.onsite, (f_own, f_own), (i_own, i_own)), None)
+        values, index = zip(
+            *own_blocks, *_blocks(batch.hopping, self.hopping_readout(batch.hopping, f, i), fade), strict=True
+        )
+        out = batch.overlap.new_zeros(len(batch.overlap)).scatter(
+            0, torch.cat(index), torch.cat(values).to(batch.overlap.dtype)
+        )
         if not self.settings.trace_grad:
             return Output(out, None)
         traces = self.onsite_readout.traces(batch.onsite, (z_own, z_own))
         return Output(out, traces + self.hopping_readout.traces(batch.hopping, z))
 
 
-def _put(out: Tensor, blocks: Blocks, irreps: list[Tensor], fade: Tensor | None) -> Tensor:
-    """Return the values with the blocks made of these irreps added, faded towards the correction cutoff."""
+def _blocks(blocks: Blocks, irreps: list[Tensor], fade: Tensor | None) -> list[tuple[Tensor, Tensor]]:
+    """Return the values of each group's blocks, faded towards the correction cutoff, and where they stand."""
+    found = []
     for group, y in zip(blocks.groups, irreps, strict=True):
         faded = y if fade is None else y * fade[group.rows][:, None]
-        block = (faded @ group.transform).to(out.dtype)
-        out = out.index_add(0, group.index.reshape(-1), block.reshape(-1))
-    return out
+        found.append(((faded @ group.transform).reshape(-1), group.index.reshape(-1)))
+    return found

@@ -17,21 +17,23 @@ class ModelSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    preset: Literal["tiny", "small"] = Field("tiny", description="named sizes that the other keys refine")
-    channels: int = Field(16, ge=1, description="copies of each hidden irrep")
-    lmax: int = Field(4, ge=1, le=6, description="largest degree of the hidden irreps")
-    n_blocks: int = Field(2, ge=1, description="number of attention blocks")
-    n_heads: int = Field(4, ge=1, description="attention heads; divides channels")
-    n_radial: int = Field(16, ge=2, description="radial basis functions of the distance")
-    width: int = Field(64, ge=4, description="width of the invariant networks")
-    embedding: int = Field(16, ge=1, description="length of the element and shell embeddings")
-    graph_cutoff_ang: float = Field(6.0, gt=0, description="messages pass between atoms closer than this")
-    correction_cutoff_ang: float = Field(7.5, gt=0, description="pairs farther apart keep H0")
+    preset: Literal["tiny", "small"] = Field(default="tiny", description="named sizes that the other keys refine")
+    channels: int = Field(default=16, ge=1, description="copies of each hidden irrep")
+    lmax: int = Field(default=4, ge=1, le=6, description="largest degree of the hidden irreps")
+    n_blocks: int = Field(default=2, ge=1, description="number of attention blocks")
+    n_heads: int = Field(default=4, ge=1, description="attention heads; divides channels")
+    n_radial: int = Field(default=16, ge=2, description="radial basis functions of the distance")
+    width: int = Field(default=64, ge=4, description="width of the invariant networks")
+    embedding: int = Field(default=16, ge=1, description="length of the element and shell embeddings")
+    graph_cutoff_ang: float = Field(default=6.0, gt=0, description="messages pass between atoms closer than this")
+    correction_cutoff_ang: float = Field(default=7.5, gt=0, description="pairs farther apart keep H0")
     descriptors: tuple[Literal["h0", "overlap"], ...] = Field(
-        ("h0", "overlap"), min_length=1, description="operators whose blocks the network reads"
+        default=("h0", "overlap"), min_length=1, description="operators whose blocks the network reads"
     )
-    target: Literal["spin-scalar"] = Field("spin-scalar", description="part of the correction that is learnt")
-    trace_grad: bool = Field(True, description="gradient of learnt invariants as non-linearity, with the trace head")
+    target: Literal["spin-scalar"] = Field(default="spin-scalar", description="part of the correction that is learnt")
+    trace_grad: bool = Field(
+        default=True, description="gradient of learnt invariants as non-linearity, with the trace head"
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -37,21 +37,15 @@ class Statistics:
         return cls(torch.zeros(n, n, dtype=torch.float64), *ones)
 
     @classmethod
-    def measure(cls, batches: Iterable[Batch], vocabulary: Vocabulary) -> Statistics:
-        """Measure over labelled batches; kinds that never occur get the median of the others."""
-        batches = list(batches)
-        mean = _onsite_mean(batches, vocabulary)
-        found = []
-        for which in ("onsite", "hopping"):
-            for name in ("h0", "overlap", "target"):
-                square = torch.zeros(len(vocabulary.kinds), dtype=torch.float64)
-                count = torch.zeros_like(square)
-                for batch in batches:
-                    _accumulate(
-                        batch, getattr(batch, which), name, mean if which == "onsite" else None, (square, count)
-                    )
-                found.append(_filled(square, count))
-        return cls(mean, *found)
+    def measure(cls, batches: Callable[[], Iterable[Batch]], vocabulary: Vocabulary) -> Statistics:
+        """Measure over labelled batches, which are gone through twice; absent kinds get the median of the others."""
+        mean = _onsite_mean(batches(), vocabulary)
+        keys = [(which, name) for which in ("onsite", "hopping") for name in ("h0", "overlap", "target")]
+        sums = {key: torch.zeros(2, len(vocabulary.kinds), dtype=torch.float64) for key in keys}
+        for batch in batches():
+            for (which, name), total in sums.items():
+                _accumulate(batch, getattr(batch, which), name, mean if which == "onsite" else None, total)
+        return cls(mean, *(_filled(square, count) for square, count in sums.values()))
 
 
 def irreps_of(batch: Batch, group: int, blocks: Blocks, name: str) -> Tensor:
@@ -64,7 +58,7 @@ def irreps_of(batch: Batch, group: int, blocks: Blocks, name: str) -> Tensor:
     return batch.target[own.index] @ own.transform.to(torch.float64).T
 
 
-def _onsite_mean(batches: list[Batch], vocabulary: Vocabulary) -> Tensor:
+def _onsite_mean(batches: Iterable[Batch], vocabulary: Vocabulary) -> Tensor:
     n = vocabulary.n_shells
     total, count = (torch.zeros(n * n, dtype=torch.float64) for _ in range(2))
     for blocks in (b.onsite for b in batches):
@@ -77,8 +71,8 @@ def _onsite_mean(batches: list[Batch], vocabulary: Vocabulary) -> Tensor:
     return (total / count.clamp(min=1)).reshape(n, n)
 
 
-def _accumulate(batch: Batch, blocks: Blocks, name: str, mean: Tensor | None, sums: tuple[Tensor, Tensor]) -> None:
-    """Add squares and counts per kind; an on-site mean is given for on-site blocks, which are divided by nothing."""
+def _accumulate(batch: Batch, blocks: Blocks, name: str, mean: Tensor | None, sums: Tensor) -> None:
+    """Add squares and counts (2, n_kinds) in place; a mean is given for on-site blocks, which keep their size."""
     for g, group in enumerate(blocks.groups):
         values = irreps_of(batch, g, blocks, name)
         if mean is None:

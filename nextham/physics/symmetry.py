@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from typing import Any
 
 import numpy as np
@@ -154,8 +155,11 @@ def onsite_antihermitian(matrix: BlockMatrix) -> float:
 
 
 def space_group(structure: Structure, *, tolerance_ang: float = 1e-3) -> str:
-    """Return the international symbol and number, e.g. ``"F-43m (216)"``, by spglib."""
+    """Return the international symbol and number, e.g. ``"F-43m (216)"``, by spglib; empty if it finds none."""
     import spglib
 
     cell = (structure.cell.tolist(), structure.fractional.tolist(), structure.numbers.tolist())
-    return str(spglib.get_spacegroup(cell, tolerance_ang))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # spglib warns of a default that it will change
+        found = spglib.get_symmetry_dataset(cell, symprec=tolerance_ang)
+    return f"{found.international} ({found.number})" if found is not None else ""

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from nextham.core import LCAOSystem, OrbitalBasis, PairList, SpinLayout, Structure
+from nextham.core import LCAOSystem, OrbitalBasis, PairList, Provenance, SpinLayout, Structure
 from nextham.core.blocks import widened
 from nextham.exceptions import InputError
 from nextham.testing import synthetic_system, zincblende
@@ -111,3 +111,14 @@ def test_folding():
 def test_grouping_keeps_first_appearance():
     crystal = Structure.from_fractional(["Se", "Ga", "Se"], [[0.0] * 3, [0.3] * 3, [0.6] * 3], 5 * np.eye(3))
     assert crystal.grouped().symbols == ["Se", "Se", "Ga"]
+
+
+@pytest.mark.parametrize("id", ["", "..", "../up", "a/b", ".hidden", "a b", "a\nb"])
+def test_an_id_cannot_be_a_path(id):
+    with pytest.raises(InputError, match="cannot name a structure"):
+        Provenance(id=id)
+
+
+@pytest.mark.parametrize("id", ["mp-149", "GaAs_zb.1", "Fe2O3(001)", "a+b=c"])
+def test_usual_ids(id):
+    assert Provenance(id=id).id == id

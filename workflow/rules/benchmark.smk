@@ -1,13 +1,19 @@
 # Reference and predictions -> scores -> the report.
 
-ROWS = {"model": f"--prediction {OUT}/prediction", "h0": "--baseline h0", "zero": "--baseline zero"}
+ROWS = {
+    "model": f"--prediction {OUT}/prediction",
+    "h0": "--baseline h0",
+    "zero": "--baseline zero",
+}
 
 
 rule score:
     input:
         dataset=f"{OUT}/dataset",
         split=f"{OUT}/split.json",
-        prediction=lambda wildcards: f"{OUT}/prediction" if wildcards.row == "model" else [],
+        prediction=lambda wildcards: (
+            f"{OUT}/prediction" if wildcards.row == "model" else []
+        ),
     output:
         f"{OUT}/scores/{{row}}.json",
     log:
@@ -28,7 +34,11 @@ rule report_page:
         dataset=f"{OUT}/dataset",
         prediction=f"{OUT}/prediction",
     output:
-        html=report(f"{OUT}/report/index.html", caption="../report/scores.rst", category="Benchmark"),
+        html=report(
+            f"{OUT}/report/index.html",
+            caption="../report/scores.rst",
+            category="Benchmark",
+        ),
         scores=f"{OUT}/report/scores.json",
     log:
         f"{OUT}/logs/report.log",

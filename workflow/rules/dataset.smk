@@ -1,15 +1,11 @@
 # Crystals or finished runs -> checked stores, one per chunk -> the dataset and its split.
 
 
-def source_files(wildcards):
-    return CHUNKS[wildcards.chunk]
-
-
 if cfg.source.kind == "abacus-runs":
 
     rule import_runs:
         input:
-            source_files,
+            lambda wildcards: CHUNKS[wildcards.chunk],
         output:
             directory(f"{OUT}/chunks/{{chunk}}"),
         log:
@@ -26,17 +22,17 @@ else:
 
     rule scf:
         input:
-            source_files,
+            lambda wildcards: CHUNKS[wildcards.chunk],
         output:
             directory(f"{OUT}/chunks/{{chunk}}"),
         log:
             f"{OUT}/logs/scf/{{chunk}}.log",
         benchmark:
             f"{OUT}/logs/scf/{{chunk}}.tsv"
+        threads: workflow.cores
         params:
             stage_version=1,
             settings=cfg.section("abacus", "store", "checks"),
-        threads: workflow.cores
         shell:
             "nextham scf {input} -o {output} --allow-empty --settings {params.settings:q} 2>&1 | tee {log}"
 

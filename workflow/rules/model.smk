@@ -11,11 +11,11 @@ rule train:
         f"{OUT}/logs/train.log",
     benchmark:
         f"{OUT}/logs/train.tsv"
+    threads: workflow.cores
     params:
         stage_version=1,
         settings=cfg.section("model", "train"),
         folder=f"{OUT}/training",
-    threads: workflow.cores
     shell:
         # The run folder outlives a killed job, so that training resumes; the checkpoint is copied when it is done.
         "nextham train {input.dataset} --split {input.split} -o {params.folder} --resume"
@@ -32,10 +32,10 @@ rule predict:
         directory(f"{OUT}/prediction"),
     log:
         f"{OUT}/logs/predict.log",
+    threads: workflow.cores
     params:
         stage_version=1,
         subset=cfg.benchmark.subset,
-    threads: workflow.cores
     shell:
         "nextham predict {input.dataset} --checkpoint {input.model} --split {input.split} --subset {params.subset}"
         " -o {output} 2>&1 | tee {log}"

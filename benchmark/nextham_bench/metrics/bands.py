@@ -1,7 +1,8 @@
 """Band error: levels of a prediction against those of the reference, after one shift per structure.
 
 Levels are compared band by band on a fixed mesh within a window around the reference's Fermi level. The shift
-is the mean of ε_P - ε_H over those levels (least squares, as for matrix elements).
+is the median of ε_P - ε_H over those levels: no other makes mean |ε_P - ε_H| smaller, and a few ghost levels
+do not move it.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def compare_levels(
     if not window.any():
         raise InputError("the reference has no level within the window around its Fermi level")
     raw = energies - reference.energies
-    shift = float(raw[window].mean())
+    shift = float(np.median(raw[window]))
     error = np.abs(raw - shift)
     occupied = window & (reference.energies <= reference.fermi)
     n = reference.n_electrons

@@ -73,12 +73,11 @@ def gauge_errors(system: LCAOSystem, prediction: BlockMatrix) -> GaugeErrors:
         prediction: predicted Hamiltonian on the same pairs.
     """
     overlap, reference, h0 = (system.operator(name) for name in ("overlap", "hamiltonian", "h0"))
-    errors = {"zero": -1.0 * reference, "h0": h0 - reference, "model": prediction - reference}
     shifts, sums = {}, []
-    for column in COLUMNS:
-        error, shifts[column] = aligned(errors[column], overlap)
-        sums.append(moduli(error))
-    cells = _cells(system, np.stack(sums))
+    for column, matrix in zip(COLUMNS, (0.0 * reference, h0, prediction), strict=True):
+        error, shifts[column] = aligned(matrix - reference, overlap)
+        sums.append(_cell_sums(system, moduli(error)))  # one column at a time: large structures fit in memory
+    cells = _cells(system, np.stack(sums, axis=1))
     tallies = {protocol: _tallies(system, cells, counted_pairs(system, protocol)) for protocol in PROTOCOLS}
     return GaugeErrors(shifts, tallies)
 
@@ -94,21 +93,29 @@ def counted_pairs(system: LCAOSystem, protocol: Protocol, *, task: GaugeMaeTask 
     return h & h0 & (system.distances < (task or tasks().gauge_mae).paper_cutoff_ang)
 
 
-def _cells(system: LCAOSystem, errors: NDArray[np.float64]) -> _Cells:
-    """Sum errors (n_columns, 3, 4, n_values) over each (pair, l_i, l_j), both directions counted."""
-    pair, l, count, sums = [], [], [], []
+def _cells(system: LCAOSystem, sums: NDArray[np.float64]) -> _Cells:
+    """Return the cells that belong to sums (n_cells, n_columns, 3, 4) in the order of :func:`_cell_sums`."""
+    pair, l, count = [], [], []
     for group in system.operator("hamiltonian").groups:
-        (l_i, start_i, size_i), (l_j, start_j, size_j) = (_l_segments(system.basis, z) for z in group.elements)
-        blocks = errors[..., group.index]  # (n_columns, 3, 4, n, n_orb_i, n_orb_j)
-        reduced = np.add.reduceat(np.add.reduceat(blocks, start_j, axis=-1), start_i, axis=-2)
+        (l_i, _, size_i), (l_j, _, size_j) = (_l_segments(system.basis, z) for z in group.elements)
+        n = len(group.pairs)
+        pair.append(np.repeat(group.pairs, len(l_i) * len(l_j)))
+        l.append(np.tile(np.stack(np.meshgrid(l_i, l_j, indexing="ij"), axis=-1).reshape(-1, 2), (n, 1)))
         weight = system.pairs.multiplicity[group.pairs]
-        n_cells = len(l_i) * len(l_j)
-        pair.append(np.repeat(group.pairs, n_cells))
-        l.append(np.tile(np.stack(np.meshgrid(l_i, l_j, indexing="ij"), axis=-1).reshape(-1, 2), (len(group.pairs), 1)))
         count.append((weight[:, None] * np.outer(size_i, size_j).reshape(-1)).reshape(-1))
-        weighted = reduced * weight[:, None, None]
-        sums.append(np.moveaxis(weighted.reshape(*weighted.shape[:3], -1), -1, 0))
-    return _Cells(np.concatenate(pair), np.concatenate(l), np.concatenate(count), np.concatenate(sums))
+    return _Cells(np.concatenate(pair), np.concatenate(l), np.concatenate(count), sums)
+
+
+def _cell_sums(system: LCAOSystem, errors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sum errors (3, 4, n_values) over each (pair, l_i, l_j), both directions: (n_cells, 3, 4)."""
+    sums = []
+    for group in system.operator("hamiltonian").groups:
+        (_, start_i, _), (_, start_j, _) = (_l_segments(system.basis, z) for z in group.elements)
+        blocks = errors[..., group.index]  # (3, 4, n, n_orb_i, n_orb_j)
+        reduced = np.add.reduceat(np.add.reduceat(blocks, start_j, axis=-1), start_i, axis=-2)
+        weighted = reduced * system.pairs.multiplicity[group.pairs][:, None, None]
+        sums.append(np.moveaxis(weighted.reshape(3, 4, -1), -1, 0))
+    return np.concatenate(sums)
 
 
 def _l_segments(basis: OrbitalBasis, number: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

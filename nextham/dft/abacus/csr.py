@@ -22,6 +22,7 @@ from nextham.dft.abacus import decode
 from nextham.dft.engine import Cause, RunError
 
 _RERUN: Final = "run the job again"
+_FIRST_SECTION: Final = b"# CSR values"
 _MANY_STEPS: Final = (
     "{where} holds the matrices of several ionic steps; compute each geometry as a run of its own (calculation scf)"
 )
@@ -82,6 +83,8 @@ class CsrFile:
         }[self.layout]
         at = self._start
         for k in range(self.n_blocks):
+            if k and self.layout is CsrLayout.COMMENTED and not self._bytes[at : at + 256].strip():
+                break  # newer builds count the blocks without elements, too, and leave them out
             block, at = read(at, k)
             yield block
         self._check_end(at)
@@ -95,9 +98,13 @@ class CsrFile:
                 return _Header(CsrLayout.STEP, int(sizes[1]), int(sizes[2]), ends[2])
         elif head.startswith(b"---"):
             sizes = re.search(rb"(\d+)\s*# number of localized basis\s*\n\s*(\d+)\s*# number of Bravais", head)
-            rules = list(re.finditer(rb"^[ \t]*#-{5,}[^\n]*\n", self._bytes[: 2**22], re.MULTILINE))
-            if sizes and len(rules) >= 2:
-                return _Header(CsrLayout.COMMENTED, int(sizes[1]), int(sizes[2]), rules[1].end())
+            first = self._bytes.find(_FIRST_SECTION)
+            if sizes and first > 0:
+                header_end = self._bytes.rfind(b"\n", 0, first)
+                start = self._bytes.rfind(b"\n", 0, header_end) + 1
+                return _Header(CsrLayout.COMMENTED, int(sizes[1]), int(sizes[2]), start)
+            if sizes and int(sizes[2]) == 0:
+                return _Header(CsrLayout.COMMENTED, int(sizes[1]), 0, len(self._bytes))
         elif len(self._bytes) >= 12:
             _, dimension, n_blocks = (int(n) for n in np.frombuffer(self._bytes, "<i4", 3))
             if 0 < dimension < 10**7 and 0 <= n_blocks <= len(self._bytes) // 16:
@@ -116,8 +123,8 @@ class CsrFile:
             if ends[-1] < 0:  # the last line may lack its newline
                 ends[-1] = len(self._bytes)
         values = self._reals(begin, ends[1], nnz, R)
-        columns = self._integers(ends[1], ends[2], nnz, R)
-        pointers = self._integers(ends[2], ends[3], self.dimension + 1, R)
+        columns = self._integers(ends[1] + 1, ends[2], nnz, R)
+        pointers = self._integers(ends[2] + 1, ends[3], self.dimension + 1, R)
         return self._block(R, values, columns, pointers, begin), ends[3] + 1
 
     def _commented_block(self, at: int, k: int) -> tuple[CsrBlock, int]:
@@ -130,12 +137,19 @@ class CsrFile:
             if line_end < 0:
                 raise self._error(Cause.TRUNCATED, stop, f"the block R = {R} ends early")
             marks += [mark, line_end]
-        values = self._reals(marks[2], marks[3], nnz, R)
-        columns = self._integers(marks[4], marks[5], nnz, R)
-        end = self._bytes.find(b"\n\n", marks[6])
-        end = len(self._bytes) if end < 0 else end
-        pointers = self._integers(marks[6], end, self.dimension + 1, R)
+        values = self._reals(marks[2] + 1, marks[3], nnz, R)
+        columns = self._integers(marks[4] + 1, marks[5], nnz, R)
+        end = self._pointers_end(marks[6])
+        pointers = self._integers(marks[6] + 1, end, self.dimension + 1, R)
         return self._block(R, values, columns, pointers, at), end
+
+    def _pointers_end(self, begin: int) -> int:
+        """Return where the row pointers end: at a blank line, or before the header of the next block."""
+        end, mark = self._bytes.find(b"\n\n", begin), self._bytes.find(b"#", begin)
+        end = len(self._bytes) if end < 0 else end
+        if 0 <= mark < end:
+            end = self._bytes.rfind(b"\n", 0, self._bytes.rfind(b"\n", 0, mark))
+        return end
 
     def _binary_block(self, at: int, k: int) -> tuple[CsrBlock, int]:
         x, y, z, nnz = (int(n) for n in self._array(at, "<i4", 4, f"block {k + 1} of {self.n_blocks}"))

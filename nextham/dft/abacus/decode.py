@@ -7,7 +7,7 @@ parsing eight digits", 2018), a real number is an integer mantissa over a power 
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,20 +15,27 @@ from numpy.typing import NDArray
 _PAD: Final = 16  # bytes of space before and after a section, so that words may reach over its ends
 _ASCII_ZEROS: Final = np.uint64(0x3030303030303030)
 _PAIR: Final = np.uint64(0x000000FF000000FF)
+_BYTE: Final = np.uint64(0xFF)
+_NIBBLE: Final = np.uint64(0xF)
+_MIN_DECIMALS: Final = 3
 _MAX_DECIMALS: Final = 14  # mantissas of 15 digits stay below 2^53
-_POWERS: Final = 10.0 ** np.arange(23)  # exact in float64
 _BRACKETS: Final = bytes.maketrans(b"(,)", b"   ")
 
 
-def _exponent_table() -> NDArray[np.int16]:
-    """Value of two digits by their 16-bit word (first digit in the low byte), -1 where they are not digits."""
-    table = np.full(2**16, -1, dtype=np.int16)
-    tens, ones = np.divmod(np.arange(100), 10)
-    table[(tens + 48) | ((ones + 48) << 8)] = np.arange(100)
-    return table
+def _scales() -> dict[int, NDArray[np.float64]]:
+    """By decimals d: what divides the mantissa, 10^(d - exponent), by the key of _exponent_key; nan where inexact."""
+    tables = {}
+    for decimals in range(_MIN_DECIMALS, _MAX_DECIMALS + 1):
+        table = np.full(512, np.nan)
+        for positive, tens, ones in np.ndindex(2, 10, 10):
+            power = decimals - (10 * tens + ones) * (1 if positive else -1)
+            if 0 <= power <= 22:  # 10^22 is the last that float64 holds exactly
+                table[256 * positive + 16 * tens + ones] = 10.0**power
+        tables[decimals] = table
+    return tables
 
 
-_EXPONENTS: Final = _exponent_table()
+_SCALES: Final = _scales()
 
 
 def reals(section: bytes | memoryview, count: int) -> NDArray[np.float64]:
@@ -65,7 +72,7 @@ def integers(section: bytes | memoryview, count: int) -> NDArray[np.int64]:
     length = ends - starts
     if length.max() > 8:
         raise ValueError("an integer of more than eight digits")
-    value, good = _digits(_words(text)[ends - 8], length)
+    value, good = _digits(_eight_before(text, ends), length)
     if not good:
         raise ValueError("something that is not a non-negative integer")
     return value.astype(np.int64)
@@ -77,45 +84,65 @@ def _fixed_point(text: NDArray[np.uint8], count: int) -> NDArray[np.float64] | N
     if len(e) != count or count == 0:
         return None
     decimals = int(e[0]) - 1 - int(np.flatnonzero(text[: e[0]] == ord("."))[-1:].sum())
-    if not 1 <= decimals <= _MAX_DECIMALS or e[0] - decimals < _PAD + 2:
+    if not _MIN_DECIMALS <= decimals <= _MAX_DECIMALS or e[0] - decimals < _PAD + 2:
         return None
-    words = _words(text)
-    mantissa, good = _digits(words[e - 8], min(decimals, 8))
+    before, last = _sixteen_before(text, e + 5)  # "-d.ddddd" and "ddde-dd," of eight decimals
+    mantissa, good = _digits((before >> np.uint64(24)) | (last << np.uint64(40)), min(decimals, 8))
     if decimals > 8:
-        high, fine = _digits(words[e - 16], decimals - 8)
+        high, fine = _digits(_eight_before(text, e - 8), decimals - 8)
         mantissa, good = mantissa + high * np.uint64(10**8), good and fine
-    lead = text[e - decimals - 2] - np.uint8(48)
-    tail = np.ndarray((len(text) - 3,), dtype="<u4", buffer=text.data, strides=(1,))[e + 1]  # ±, two digits, delimiter
-    size, sign, after = _EXPONENTS[(tail >> 8) & 0xFFFF], tail & 0xFF, tail >> 24
-    negative, before = sign == ord("-"), text[e - decimals - 3]
-    shaped = (
-        good
-        and lead.max() <= 9
-        and before.max() < ord(".")  # one digit before the point: a sign or a delimiter precedes it
-        and size.min() >= 0
-        and (text[e - decimals - 1] == ord(".")).all()
-        and (negative | (sign == ord("+"))).all()
-        and _delimited(after)
-    )
-    if not shaped:
+        before = _eight_before(text, e - decimals + 5)
+    # Three bytes: sign or delimiter, digit, point; and four: sign, two digits, delimiter.
+    head = (before >> np.uint64(max(0, 8 * (8 - decimals)))) & np.uint64(0xFFFFFF)
+    tail = last >> np.uint64(32)
+    negative = (head & _BYTE) == ord("-")
+    if not (good and _shaped(head, tail) and np.count_nonzero(text > 32) == _ink(decimals, negative, tail)):
         return None
-    mantissa = mantissa + lead * np.uint64(10**decimals)
-    power = np.where(negative, size, -size) + decimals
-    value = mantissa.astype(np.float64) / _POWERS[np.clip(power, 0, 22)]
-    odd = np.flatnonzero((power < 0) | (power > 22))
+    mantissa += ((head >> np.uint64(8)) & _NIBBLE) * np.uint64(10**decimals)
+    value = mantissa.astype(np.float64) / _SCALES[decimals].take(_exponent_key(tail))
+    value.view(np.uint64)[:] |= negative.astype(np.uint64) << np.uint64(63)
+    odd = np.flatnonzero(np.isnan(value))
     if len(odd):
-        first = e[odd] - decimals - 2
-        window = np.lib.stride_tricks.sliding_window_view(text, decimals + 6)[first]
-        value[odd] = window.view(f"S{decimals + 6}")[:, 0].astype(np.float64)
-    signed: NDArray[np.float64] = np.where(before == ord("-"), -value, value)
-    return signed
+        window = np.lib.stride_tricks.sliding_window_view(text, decimals + 7)[e[odd] - decimals - 3]
+        words = window.view(f"S{decimals + 7}")[:, 0]
+        value[odd] = np.char.lstrip(words, b" (,\n").astype(np.float64)
+    return value
 
 
-def _delimited(after: NDArray[Any]) -> bool:
-    """Tell whether the bytes after the exponents are what plain reals or ``(re,im)`` tokens have there."""
+def _exponent_key(tail: NDArray[np.uint64]) -> NDArray[np.intp]:
+    """Sign and the two digits of the exponents as 256 (+) or 0 (-), plus 16 tens, plus ones."""
+    sign = (tail & np.uint64(2)) << np.uint64(7)  # "+" is 0x2b, "-" is 0x2d
+    key: NDArray[np.uint64] = sign | ((tail >> np.uint64(4)) & np.uint64(0xF0)) | ((tail >> np.uint64(16)) & _NIBBLE)
+    return key.astype(np.intp)
+
+
+def _shaped(head: NDArray[np.uint64], tail: NDArray[np.uint64]) -> bool:
+    """Tell whether what surrounds the decimals of each number is that of ``d.ddde±dd`` with a delimiter."""
+    after = tail >> np.uint64(24)
     if after[0] == ord(","):
-        return len(after) % 2 == 0 and bool((after[::2] == ord(",")).all() and (after[1::2] == ord(")")).all())
-    return bool((after <= 32).all())
+        delimited = len(after) % 2 == 0 and (after[::2] == ord(",")).all() and (after[1::2] == ord(")")).all()
+    else:
+        delimited = after.max() <= 32
+    return bool(
+        delimited
+        and (head & _BYTE).max() < ord(".")
+        and _all_match(head, 0xFFF000, 0x2E3000, 0x000600)
+        and _all_match(tail, 0xF0F0F9, 0x303029, 0x060600)  # "+" or "-" (")" and "/" as well, which nobody writes)
+    )
+
+
+def _all_match(words: NDArray[np.uint64], mask: int, pattern: int, six: int) -> bool:
+    """Tell whether all words have a bit pattern, and still have it with 6 added to each digit (then it is <= 9)."""
+    bits, due = np.uint64(mask), np.uint64(pattern)
+    wrong = ((words & bits) ^ due) | (((words + np.uint64(six)) & bits) ^ due)
+    return int(np.bitwise_or.reduce(wrong)) == 0
+
+
+def _ink(decimals: int, negative: NDArray[np.bool_], tail: NDArray[np.uint64]) -> int:
+    """Return how many bytes the numbers fill, with signs and brackets: any other byte is foreign."""
+    count = len(tail)
+    brackets = 3 * count // 2 if tail[0] >> np.uint64(24) == ord(",") else 0
+    return count * (decimals + 6) + int(np.count_nonzero(negative)) + brackets
 
 
 def _digits(words: NDArray[np.uint64], length: int | NDArray[np.int64]) -> tuple[NDArray[np.uint64], bool]:
@@ -131,11 +158,21 @@ def _digits(words: NDArray[np.uint64], length: int | NDArray[np.int64]) -> tuple
 
 
 def _padded(section: bytes | memoryview) -> NDArray[np.uint8]:
-    text = np.full(len(section) + 2 * _PAD, 32, dtype=np.uint8)
-    text[_PAD:-_PAD] = np.frombuffer(section, dtype=np.uint8)
+    """Copy a section between spaces, aligned to words of 8 bytes."""
+    text = np.full((len(section) + 2 * _PAD + 7) // 8 * 8, 32, dtype=np.uint8)
+    text[_PAD : _PAD + len(section)] = np.frombuffer(section, dtype=np.uint8)
     return text
 
 
-def _words(text: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Every 8 consecutive bytes as one little-endian word, whatever the alignment."""
-    return np.ndarray((len(text) - 7,), dtype="<u8", buffer=text.data, strides=(1,))
+def _sixteen_before(text: NDArray[np.uint8], end: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Return the 16 bytes that end before each position as two little-endian words."""
+    words = text.view("<u8")
+    after = end >> 3
+    right = ((end & 7) << 3).astype(np.uint64)
+    left = np.uint64(64) - right  # a shift by 64 gives 0
+    middle = words.take(after - 1)
+    return (words.take(after - 2) >> right) | (middle << left), (middle >> right) | (words.take(after) << left)
+
+
+def _eight_before(text: NDArray[np.uint8], end: NDArray[np.int64]) -> NDArray[np.uint64]:
+    return _sixteen_before(text, end)[1]

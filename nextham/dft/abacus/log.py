@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from nextham.units import ABACUS_RYDBERG_EV, RYDBERG_EV
 _CONVERGED: Final = ("charge density convergence is achieved", "#SCF IS CONVERGED#")
 _UNCONVERGED: Final = ("convergence has not been achieved", "!!SCF IS NOT CONVERGED!!")
 _TO_CODATA: Final = RYDBERG_EV / ABACUS_RYDBERG_EV  # ABACUS printed eV with its own Rydberg
+_TYPE_CHARS: Final = 2000  # what the log says of one atom type is shorter
 _NUMBER: Final = r"([-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)"
 
 
@@ -36,6 +38,8 @@ class RunLog:
     k: NDArray[np.float64]  # (n_k, 3) fractional
     fractional: NDArray[np.float64]  # (n_atoms, 3) folded positions as ABACUS echoes them, 10 decimals
     levels: Levels | None
+    zetas: Mapping[str, Mapping[int, int]]  # atom label: number of shells of each l
+    tail: str  # last lines, for the ledger
 
     @property
     def kmesh(self) -> tuple[int, int, int] | None:
@@ -66,34 +70,42 @@ def parse_log(text: str) -> RunLog:
     energy = _last(rf"FINAL_ETOT_IS\s+{_NUMBER}\s*eV", text)
     return RunLog(
         version=version[1] if version else "",
-        converged=_converged(text),
+        converged=converged(text),
         fermi_energy_ev=_ev(_fermi(text)),
         total_energy_ev=_ev(energy),
         n_electrons=_electrons(text),
-        drho=_all(rf"^ *(?:Density error is|#?DRHO#?|\s*Electron density deviation)\s*=?\s*{_NUMBER}", text),
-        step_energies_ev=tuple(x * _TO_CODATA for x in _all(rf"^ *E_KohnSham +\S+ +{_NUMBER}", text)),
+        drho=density_errors(text),
+        step_energies_ev=tuple(x * _TO_CODATA for x in _all(rf"E_KohnSham +\S+ +{_NUMBER}", text)),
         autoset_moments="Autoset magnetism for this atom" in text,
         wall_time_s=_wall_time(text),
         k=k_tables[-1] if k_tables else np.zeros((0, 3)),
         fractional=_positions(text),
         levels=levels,
+        zetas=_zetas(text),
+        tail="\n".join(text.splitlines()[-20:]),
     )
 
 
-def _converged(text: str) -> bool | None:
+def converged(text: str) -> bool | None:
+    """Whether a log says that its SCF converged; None where no SCF ran to an end."""
     if any(mark in text for mark in _UNCONVERGED):
         return False
     return True if any(mark in text for mark in _CONVERGED) else None
 
 
+def density_errors(text: str) -> tuple[float, ...]:
+    """Return the density error of each SCF step in a log."""
+    return _all(rf"Density error is {_NUMBER}", text) or _all(rf"Electron density deviation {_NUMBER}", text)
+
+
 def _fermi(text: str) -> float | None:
     """Last row ``E_Fermi  Ry  eV`` of the energy tables, else the line ``EFERMI = x eV``."""
-    found = _last(rf"^ *E_Fermi +\S+ +{_NUMBER}", text)
+    found = _last(rf"E_Fermi +\S+ +{_NUMBER}", text)
     return found if found is not None else _last(rf"EFERMI\s*=\s*{_NUMBER}\s*eV", text)
 
 
 def _electrons(text: str) -> float | None:
-    return _last(rf"(?i:autoset (?:the )?number of electrons):?\s*=\s*{_NUMBER}", text)
+    return _last(rf"(?:AUTOSET|Autoset the) number of electrons:?\s*=\s*{_NUMBER}", text)
 
 
 def _wall_time(text: str) -> float | None:
@@ -110,13 +122,24 @@ def _k_tables(text: str) -> list[NDArray[np.float64]]:
     return [_table(m[1])[:, 1:4] for m in re.finditer(pattern, text)]
 
 
+def _zetas(text: str) -> dict[str, dict[int, int]]:
+    found = {}
+    for part in (after[:_TYPE_CHARS] for after in text.split("READING ATOM TYPE")[1:]):
+        label = re.search(r"atom label\s*=\s*(\S+)", part)
+        shells = re.findall(r"^ *L=(\d+), number of zeta\s*=\s*(\d+)", part, re.MULTILINE)
+        if label and shells:
+            found[label[1]] = {int(l): int(n) for l, n in shells}
+    return found
+
+
 def _table(text: str) -> NDArray[Any]:
     rows = [line.split()[:5] for line in text.splitlines() if line.strip()]
     return np.array(rows, dtype=np.float64)
 
 
 def _positions(text: str) -> NDArray[np.float64]:
-    rows = re.findall(rf"^ *taud_\S+\s+{_NUMBER}\s+{_NUMBER}\s+{_NUMBER}", text, re.MULTILINE)
+    table = re.match(r"(?: *taud_[^\n]*\n)*", text[max(0, text.find("taud_")) :])  # the first: that of STRU
+    rows = [line.split()[1:4] for line in table[0].splitlines()] if table else []
     return np.array(rows, dtype=np.float64).reshape(-1, 3)
 
 
@@ -126,21 +149,37 @@ def _levels(text: str, k_tables: list[NDArray[np.float64]]) -> Levels | None:
     if at < 0:
         return None
     parts = re.split(r"^ *\d+/\d+ kpoint \(Cartesian\)[^\n]*\n", text[at:], flags=re.MULTILINE)[1:]
-    rows = [re.findall(rf"^ +\d+ +{_NUMBER} +{_NUMBER} *$", part, re.MULTILINE) for part in parts]
+    rows = [part.partition("\n\n")[0].split() for part in parts]  # number, energy and occupation of each band
     tables = [k for k in k_tables if len(k) == len(rows)]
-    if not rows or not tables or len({len(r) for r in rows}) != 1 or not rows[0]:
+    if not rows or not tables or len({len(r) for r in rows}) != 1 or len(rows[0]) % 3:
         return None
-    energies = np.array(rows, dtype=np.float64)[:, :, 0] * _TO_CODATA
-    return Levels(tables[-1], energies)
+    energies = np.array(rows).reshape(len(rows), -1, 3)[:, :, 1].astype(np.float64)
+    return Levels(tables[-1], energies * _TO_CODATA)
+
+
+def parse_levels(text: str, lattice: NDArray[np.float64]) -> Levels | None:
+    """Return the energies in eig_occ.txt (3.11) or eig.txt (before it): sixteen digits, where the log has six.
+
+    Args:
+        text: of the file; of several ionic steps the last counts.
+        lattice: (3, 3) rows in units of the lattice constant, since k is printed in 2π over it: k_i = k·a_i.
+    """
+    text = text[text.rfind("Electronic state energy (eV)") :]
+    parts = re.split(r"^ *spin=\d+ k-point=\S+ Cartesian=(.*?)\(.*\n", text, flags=re.MULTILINE)
+    k = [[float(x) for x in part.split()] for part in parts[1::2]]
+    energies = [[float(line.split()[1]) for line in part.splitlines() if line.strip()] for part in parts[2::2]]
+    if not k or len({len(e) for e in energies}) != 1:
+        return None
+    return Levels(np.array(k) @ lattice.T, np.array(energies) * _TO_CODATA)
 
 
 def _last(pattern: str, text: str) -> float | None:
-    found = re.findall(pattern, text, re.MULTILINE)
+    found = re.findall(pattern, text)
     return float(found[-1]) if found else None
 
 
 def _all(pattern: str, text: str) -> tuple[float, ...]:
-    return tuple(float(x) for x in re.findall(pattern, text, re.MULTILINE))
+    return tuple(float(x) for x in re.findall(pattern, text))
 
 
 def _ev(value: float | None) -> float | None:

@@ -41,43 +41,51 @@ class AbacusSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     command: str = Field(
-        "abacus", description="Words that start ABACUS, e.g. 'mpirun -n 16 abacus'; no shell reads them."
+        default="abacus", description="Words that start ABACUS, e.g. 'mpirun -n 16 abacus'; no shell reads them."
     )
     launcher: Launcher = Field(
-        Launcher.AUTO, description="command, pyabacus (ABACUS's own Python binding), or auto: the command if it is found."
+        default=Launcher.AUTO,
+        description="command, pyabacus (ABACUS's own Python binding), or auto: the command if it is found.",
     )
-    omp_threads: int = Field(1, ge=1, description="OMP_NUM_THREADS of each process.")
-    pseudo_dir: str = Field("", description="Folder with one UPF file per element.")
-    orbital_dir: str = Field("", description="Folder with one .orb file per element.")
+    omp_threads: int = Field(default=1, ge=1, description="OMP_NUM_THREADS of each process.")
+    pseudo_dir: str = Field(default="", description="Folder with one UPF file per element.")
+    orbital_dir: str = Field(default="", description="Folder with one .orb file per element.")
     pseudopotentials: dict[str, str] = Field(
         default_factory=dict, description="Element: file, in pseudo_dir or a path; needed where a folder holds several."
     )
     orbitals: dict[str, str] = Field(
-        default_factory=dict, description="Element: file, in orbital_dir or a path; needed where a folder holds several."
+        default_factory=dict,
+        description="Element: file, in orbital_dir or a path; needed where a folder holds several.",
     )
     magnetism: Magnetism = Field(
-        Magnetism.NONMAGNETIC,
+        default=Magnetism.NONMAGNETIC,
         description="nonmagnetic (time-reversal symmetric H0), autoset (ABACUS's own choice) or moments.",
     )
     moments_bohr_magneton: dict[str, float] = Field(
         default_factory=dict, description="Element: starting moment along z; with magnetism moments only."
     )
-    ecutwfc_ry: Positive = Field(100.0, description="Plane-wave cutoff; the charge grid holds four times as much.")
-    kspacing_inv_bohr: Positive = Field(0.10, description="Largest distance of k points along each reciprocal vector.")
-    kmesh: tuple[int, int, int] | None = Field(None, description="Gamma-centred mesh, instead of kspacing_inv_bohr.")
-    smearing_method: str = Field("gauss", description="ABACUS's smearing_method.")
-    smearing_sigma_ry: Positive = Field(0.015, description="Width of the smearing.")
-    scf_thr: Positive = Field(1e-6, description="Density error per electron at which the SCF stops.")
-    scf_nmax: int = Field(100, ge=2, description="Most SCF steps.")
-    mixing_type: str = Field("broyden", description="ABACUS's mixing_type.")
-    mixing_beta: Positive | None = Field(None, description="Charge mixing; none leaves ABACUS's default.")
-    ks_solver: str = Field("genelpa", description="Eigensolver: genelpa, scalapack_gvx, lapack, ...")
-    h0_route: H0Route = Field(H0Route.AUTO, description="get_hs, scf1 or auto: get_hs where the build has it.")
-    matrix_decimals: int = Field(
-        12, ge=8, le=16, description="Decimals of the matrix files where the build can choose (3.11 on)."
+    ecutwfc_ry: Positive = Field(
+        default=100.0, description="Plane-wave cutoff; the charge grid holds four times as much."
     )
-    timeout_h0_s: Positive = Field(7200.0, description="An H0 run is stopped after this long.")
-    timeout_scf_s: Positive = Field(86400.0, description="An SCF run is stopped after this long.")
+    kspacing_inv_bohr: Positive = Field(
+        default=0.10, description="Largest distance of k points along each reciprocal vector."
+    )
+    kmesh: tuple[int, int, int] | None = Field(
+        default=None, description="Gamma-centred mesh, instead of kspacing_inv_bohr."
+    )
+    smearing_method: str = Field(default="gauss", description="ABACUS's smearing_method.")
+    smearing_sigma_ry: Positive = Field(default=0.015, description="Width of the smearing.")
+    scf_thr: Positive = Field(default=1e-6, description="Density error per electron at which the SCF stops.")
+    scf_nmax: int = Field(default=100, ge=2, description="Most SCF steps.")
+    mixing_type: str = Field(default="broyden", description="ABACUS's mixing_type.")
+    mixing_beta: Positive | None = Field(default=None, description="Charge mixing; none leaves ABACUS's default.")
+    ks_solver: str = Field(default="genelpa", description="Eigensolver: genelpa, scalapack_gvx, lapack, ...")
+    h0_route: H0Route = Field(default=H0Route.AUTO, description="get_hs, scf1 or auto: get_hs where the build has it.")
+    matrix_decimals: int = Field(
+        default=12, ge=8, le=16, description="Decimals of the matrix files where the build can choose (3.11 on)."
+    )
+    timeout_h0_s: Positive = Field(default=7200.0, description="An H0 run is stopped after this long.")
+    timeout_scf_s: Positive = Field(default=86400.0, description="An SCF run is stopped after this long.")
 
     @field_validator("command")
     @classmethod

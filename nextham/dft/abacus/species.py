@@ -78,7 +78,9 @@ def _find(symbols: list[str], settings: AbacusSettings, kind: _Kind, *, id: str)
         if name in chosen:
             path = Path(folder) / chosen[name]  # an absolute path stays as it is
             if not path.is_file():
-                raise RunError(Cause.MISSING_FILE, f"{id}: {kind.map_key} names {path} for {name}, which does not exist")
+                raise RunError(
+                    Cause.MISSING_FILE, f"{id}: {kind.map_key} names {path} for {name}, which does not exist"
+                )
             found[name] = path.resolve()
             continue
         here = _matches(folder, name, kind.suffix)
@@ -104,13 +106,8 @@ def _find(symbols: list[str], settings: AbacusSettings, kind: _Kind, *, id: str)
 
 def _matches(folder: str, symbol: str, suffix: str) -> list[Path]:
     """Return files named after the element: Si.upf, Si_ONCV_PBE-1.0.upf, but not Sr.upf for S."""
-    named = re.compile(rf"{symbol}(?![A-Za-z]).*{re.escape(suffix)}$|{symbol}{re.escape(suffix)}$", re.IGNORECASE)
-    return [path for path in _listing(folder) if named.match(path.name)]
-
-
-@lru_cache(maxsize=8)
-def _listing(folder: str) -> tuple[Path, ...]:
-    return tuple(sorted(Path(folder).iterdir())) if folder else ()
+    named = re.compile(rf"{symbol}(?![A-Za-z]).*{re.escape(suffix)}$", re.IGNORECASE)
+    return sorted(path for path in Path(folder).iterdir() if named.match(path.name)) if folder else []
 
 
 @lru_cache(maxsize=1024)

@@ -44,6 +44,7 @@ class StruFile:
     """What a STRU says; atoms in the order of ABACUS's matrices."""
 
     fractional: NDArray[np.float64]  # (n_atoms, 3) folded into [0, 1) as ABACUS folds
+    lat0_bohr: float  # LATTICE_CONSTANT
     cell_bohr: NDArray[np.float64]  # (3, 3)
     labels: tuple[str, ...]  # of each atom, e.g. "Fe1"
     numbers: NDArray[np.int64]  # (n_atoms,)
@@ -117,7 +118,7 @@ def _parsed(text: str) -> StruFile:
     mode = sections["ATOMIC_POSITIONS"][0].split()[0]
     fractional = folded(_fractional(coordinates, mode, lat0=lat0, cell_bohr=lat0 * rows))
     numbers = np.array([element_of(label) for label in labels], dtype=np.int64)
-    return StruFile(fractional, lat0 * rows, tuple(labels), numbers, species, moments)
+    return StruFile(fractional, lat0, lat0 * rows, tuple(labels), numbers, species, moments)
 
 
 def _sections(text: str) -> dict[str, list[str]]:
@@ -193,9 +194,10 @@ def _fractional(
             f"the coordinate mode {mode!r} is not one of Direct, Cartesian, Cartesian_au, "
             "Cartesian_angstrom and Cartesian_angstrom_center_xy|xz|yz|xyz"
         )
-    bohr = x / ABACUS_BOHR_ANG if angstrom else x * (lat0 if mode == "Cartesian" else 1.0)
-    out: NDArray[np.float64] = np.linalg.solve(cell_bohr.T, bohr.T).T
-    return out + np.array(_CENTRES[angstrom[1]]) if angstrom and angstrom[1] else out
+    bohr: NDArray[np.float64] = x / ABACUS_BOHR_ANG if angstrom else x * (lat0 if mode == "Cartesian" else 1.0)
+    centre = np.array(_CENTRES[angstrom[1]]) if angstrom and angstrom[1] else np.zeros(3)
+    out: NDArray[np.float64] = np.linalg.solve(cell_bohr.T, bohr.T).T + centre
+    return out
 
 
 def write_stru(

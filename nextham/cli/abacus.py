@@ -1,0 +1,122 @@
+"""The commands ``import-abacus`` and ``export``: between ABACUS's files and stores."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nextham.cli._summary import print_summary
+
+if TYPE_CHECKING:
+    from nextham.dft.abacus.reader import FinishedRun
+
+
+class Format(StrEnum):
+    """How exported matrices are written."""
+
+    ABACUS = "abacus"
+    ABACUS_311 = "abacus-3.11"
+
+
+class Operator(StrEnum):
+    """Operators of a record."""
+
+    OVERLAP = "overlap"
+    H0 = "h0"
+    HAMILTONIAN = "hamiltonian"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("import-abacus")(import_abacus)
+    app.command("export")(export)
+
+
+def import_abacus(  # noqa: PLR0913  (options)
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The store to write.")],
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Folders with abacus_geths/ and abacus_scf/, or tar archives of such folders."),
+    ] = None,
+    h0_dir: Annotated[Path | None, typer.Option(help="Run folder of H0, instead of RUNS.")] = None,
+    scf_dir: Annotated[Path | None, typer.Option(help="Run folder of the SCF, instead of RUNS.")] = None,
+    id: Annotated[str, typer.Option(help="Id of a single structure; by default the folder's name.")] = "",
+    require: Annotated[
+        list[Operator] | None, typer.Option(help="Operators that each structure must have; by default all three.")
+    ] = None,
+    settings: Annotated[
+        str | None, typer.Option("--settings", help="YAML file, or YAML/JSON text; sections store and checks.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that read.")] = 1,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
+    allow_empty: Annotated[
+        bool, typer.Option("--allow-empty", help="Write a store even if every structure failed.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Read finished ABACUS runs, check them and write a store; what fails is told in its ledger."""
+    from nextham.campaign import DatasetSettings, Target, import_runs
+    from nextham.console import load_settings
+    from nextham.core import OPERATORS
+
+    found = _finished_runs(runs or [], h0_dir, scf_dir, id)
+    summary = import_runs(
+        found,
+        Target(output, overwrite, allow_empty),
+        settings=load_settings(DatasetSettings, settings),
+        required=tuple(require) if require else tuple(OPERATORS),
+        workers=workers,
+    )
+    print_summary(summary, as_json)
+
+
+def _finished_runs(cases: list[Path], h0_dir: Path | None, scf_dir: Path | None, id: str) -> list[FinishedRun]:
+    from nextham.dft.abacus.reader import FinishedRun, case_id
+    from nextham.exceptions import InputError
+
+    explicit = h0_dir or scf_dir
+    if bool(cases) == bool(explicit):
+        raise InputError("give run folders or archives, or --h0-dir and --scf-dir of one structure")
+    if explicit:
+        return [FinishedRun(id or case_id(explicit), h0_dir=h0_dir, scf_dir=scf_dir)]
+    if id and len(cases) > 1:
+        raise InputError(f"--id names one structure, but {len(cases)} runs are given; leave it out")
+    if missing := [case for case in cases if not case.exists()]:
+        raise InputError(f"there is no {missing[0]}")
+    return [FinishedRun(id or case_id(case), case=case) for case in cases]
+
+
+def export(
+    store: Annotated[Path, typer.Argument(help="A store: a dataset or a prediction.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder that gets one folder per structure.")],
+    format: Annotated[Format, typer.Option(help="Layout of the matrix files.")] = Format.ABACUS,
+    id: Annotated[list[str] | None, typer.Option(help="Structures; by default all.")] = None,
+    operator: Annotated[list[Operator] | None, typer.Option(help="Operators; by default all there are.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Write operators as ABACUS matrix files with STRU, for ABACUS and pyatb.
+
+    H(R) and S(R) have the names that ABACUS gives them; H0(R) is data-H0R-sparse_SPIN0.csr (abacus) or h0rs1_nao.csr
+    (abacus-3.11). All are nspin 4 matrices in Ry.
+    """
+    from nextham.console import track
+    from nextham.data.store import Store
+    from nextham.dft.abacus.csr import CsrLayout
+    from nextham.dft.abacus.export import export_abacus
+
+    opened = Store(store)
+    files = {}
+    for name in track(id or list(opened.ids), "export"):
+        system = opened.read(name)
+        files[name] = export_abacus(
+            system, output / name, operators=tuple(operator or ()), layout=CsrLayout(format.value)
+        )
+    if as_json:
+        typer.echo(json.dumps({name: [str(f) for f in written] for name, written in files.items()}, indent=1))
+    else:
+        typer.echo(f"{output}: {len(files)} structures")

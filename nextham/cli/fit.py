@@ -1,0 +1,60 @@
+"""``nextham train`` and ``nextham predict``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("train")(train)
+    app.command("predict")(predict)
+
+
+def train(
+    store: Annotated[Path, typer.Argument(help="Store with H0, S and H.")],
+    split: Annotated[Path, typer.Option("--split", help="Split file with lists train and val.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for best, last, log.csv and the state.")],
+    settings: Annotated[
+        str | None, typer.Option(help="YAML file or JSON text with sections 'model' and 'train'.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a training that was stopped, if any.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print model, size and cost, and write nothing.")] = False,
+) -> None:
+    """Fit a network that predicts the correction H - H0."""
+    from nextham.console import load_settings
+    from nextham.data.splits import Split
+    from nextham.data.store import Store
+    from nextham.train.cost import dry_run as cost
+    from nextham.train.loop import train as run
+    from nextham.train.settings import FitSettings
+
+    chosen = load_settings(FitSettings, settings)
+    opened, lists = Store(store), Split.load(split)
+    if dry_run:
+        typer.echo(cost(opened, lists, settings=chosen))
+        return
+    metrics = run(opened, lists, settings=chosen, out=out, resume=resume)
+    typer.echo(f"{out / 'best'}: " + ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
+
+
+def predict(  # noqa: PLR0913, PLR0917  (one argument per option)
+    store: Annotated[Path, typer.Argument(help="Store with H0 and S.")],
+    checkpoint: Annotated[Path, typer.Option("--checkpoint", help="Checkpoint folder, e.g. DIR/best.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Prediction store to write.")],
+    split: Annotated[Path | None, typer.Option("--split", help="Split file; predicts one of its lists.")] = None,
+    subset: Annotated[str, typer.Option("--subset", help="Which list of the split.")] = "test",
+    id: Annotated[list[str] | None, typer.Option("--id", help="Predict this structure; may be repeated.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing store.")] = False,
+) -> None:
+    """Predict Hamiltonians of a store's structures: all of them, those of a split's list, or those named."""
+    from nextham.data.splits import Split
+    from nextham.data.store import Store
+    from nextham.predict import predict as run
+
+    opened = Store(store)
+    ids = tuple(id or (Split.load(split).checked(opened.ids, str(store))[subset] if split else opened.ids))
+    run(opened, checkpoint, out=out, ids=ids, overwrite=overwrite)

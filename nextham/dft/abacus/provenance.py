@@ -1,0 +1,80 @@
+"""Where a record comes from: what a run's INPUT, STRU and log tell."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from nextham.core import Provenance, symbol
+from nextham.dft.abacus.folder import RunFolder
+from nextham.dft.abacus.shells import cutoffs_ang
+from nextham.dft.abacus.stru import element_of
+from nextham.units import RYDBERG_EV
+
+H0_DEFINITION: Final = "atomic-density-step0"  # H of the superposed atomic densities, before any self-consistency
+
+
+def provenance(id: str, h0: RunFolder | None, scf: RunFolder | None) -> Provenance:
+    """Return where the operators of a structure come from; keys and energies of the SCF run go first."""
+    runs = [run for run in (scf, h0) if run is not None]
+    run = runs[0]
+    log, keys = run.log, run.parameters
+    versions = list(dict.fromkeys(r.log.version.removeprefix("v") for r in runs if r.log.version))
+    start = h0 or run
+    digests = [r.sha256 for r in runs]
+    sigma = _number(keys.get("smearing_sigma"))
+    electrons = log.n_electrons if log.n_electrons is not None else _number(keys.get("nelec")) or None
+    return Provenance(
+        id=id,
+        engine="abacus",
+        engine_version=", ".join(versions),
+        h0_definition=H0_DEFINITION if h0 else "",
+        magnetism=_magnetism(start),
+        fermi_energy_ev=log.fermi_energy_ev if scf else None,
+        total_energy_ev=log.total_energy_ev if scf else None,
+        n_electrons=electrons,
+        ecutwfc_ry=_number(keys.get("ecutwfc")),
+        kmesh=log.kmesh if scf else None,
+        smearing=keys.get("smearing_method", ""),
+        smearing_ev=None if sigma is None else sigma * RYDBERG_EV,
+        converged=log.converged if scf else None,
+        scf_steps=len(log.drho) if scf else None,
+        scf_drho=log.drho[-1] if scf and log.drho else None,
+        wall_time_s=sum(r.log.wall_time_s or 0.0 for r in runs) or None,
+        input_sha256=digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest(),
+        pseudopotentials=_files(run, "upf", "pseudo_dir"),
+        orbitals=_files(run, "orb", "orbital_dir"),
+        orbital_cutoff_ang=cutoffs_ang(run),
+    )
+
+
+def _magnetism(run: RunFolder) -> str:
+    """Tell what moments the density of a run starts from; with noncolin 0 only the z part of a moment enters."""
+    if run.log.autoset_moments:
+        return "autoset"
+    moments = run.stru.moments
+    if run.n_spin == 1:
+        return "nonmagnetic"
+    seen = moments if run.parameters.get("noncolin", "0") in ("1", "true") else moments[:, 2:]
+    return "moments" if np.abs(seen).max() > 1e-5 else "nonmagnetic"
+
+
+def _files(run: RunFolder, kind: str, key: str) -> Mapping[str, str]:
+    """Name of each element's file, with its hash where the file is there."""
+    out = {}
+    for label, species in run.stru.species.items():
+        name = getattr(species, kind)
+        path = run.species_file(name, key)
+        digest = f"@sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}" if path else ""
+        out[symbol(element_of(label))] = name + digest
+    return out
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text.split()[0])
+    except ValueError:
+        return None

@@ -1,0 +1,195 @@
+"""Crystals from files: CIF, POSCAR and extended XYZ, through pymatgen and ase."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from nextham.core import Structure
+from nextham.exceptions import InputError
+
+Reader = Callable[[Path], list[Structure]]
+
+_KINDS: Final = {
+    ".cif": "cif",
+    ".vasp": "vasp",
+    ".poscar": "vasp",
+    ".xyz": "extxyz",
+    ".extxyz": "extxyz",
+    ".stru": "stru",
+}
+_NAMES: Final = {"poscar": "vasp", "contcar": "vasp", "stru": "stru"}  # the whole name, without a suffix
+_NONE: Final[Mapping[str, Reader]] = {}
+
+
+def kind_of(path: Path) -> str:
+    """Return the format of a structure file by its name: cif, vasp, extxyz or stru.
+
+    Raises:
+        InputError: if the name tells no format.
+    """
+    kind = _NAMES.get(path.name.lower()) or _KINDS.get(path.suffix.lower())
+    if kind is None:
+        raise InputError(
+            f"{path} is of no format known by its name; call it .cif, .vasp, .extxyz, .stru, POSCAR, CONTCAR or STRU"
+        )
+    return kind
+
+
+def id_of(path: Path) -> str:
+    """Return the id of a file's crystal: its name, or its folder's where every file is called POSCAR or STRU.
+
+    >>> id_of(Path("set/GaAs.cif")), id_of(Path("set/GaAs/POSCAR"))
+    ('GaAs', 'GaAs')
+    """
+    return path.absolute().parent.name if path.name.lower() in _NAMES else path.stem
+
+
+def structure_files(paths: Iterable[str | Path]) -> list[Path]:
+    """Return the structure files among paths and in the folders among them, each folder's sorted.
+
+    In a folder are its files, and the POSCAR, CONTCAR or STRU of folders in it; deeper down, where runs lie, is
+    not looked.
+
+    Raises:
+        InputError: if a path does not exist, or a folder holds no structure file.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if not path.exists():
+            raise InputError(f"there is no {path}")
+        here = [path] if path.is_file() else _in_folder(path)
+        if not here:
+            raise InputError(f"the folder {path} holds no structure file (.cif, .vasp, .extxyz, .stru, POSCAR, STRU)")
+        found += here
+    return list(dict.fromkeys(found))
+
+
+def read_structure(path: str | Path, *, more: Mapping[str, Reader] = _NONE) -> Structure:
+    """Read the one crystal of a file.
+
+    Args:
+        path: the file; its name tells the format.
+        more: readers of further formats, by the name that ``kind_of`` gives.
+
+    Raises:
+        InputError: if the file is not one complete periodic crystal.
+    """
+    frames = read_frames(path, more=more)
+    if len(frames) > 1:
+        raise InputError(f"{path} holds {len(frames)} structures where one is wanted; split the file")
+    return frames[0]
+
+
+def read_frames(path: str | Path, *, more: Mapping[str, Reader] = _NONE) -> list[Structure]:
+    """Read all crystals of a file; only extended XYZ holds more than one.
+
+    Raises:
+        InputError: if one is not a complete periodic crystal.
+    """
+    path = Path(path)
+    kind = kind_of(path)
+    if not path.is_file():
+        raise InputError(f"there is no structure file {path}")
+    if not path.read_bytes().strip():
+        raise InputError(f"{path} is empty; it should hold a crystal")
+    readers: dict[str, Reader] = {"cif": _read_cif, "vasp": _read_ase, "extxyz": _read_ase, **more}
+    if kind not in readers:
+        raise InputError(f"{path} is an ABACUS STRU, which its engine reads; convert it to CIF or POSCAR here")
+    return readers[kind](path)
+
+
+def read_structures(paths: Iterable[str | Path], *, more: Mapping[str, Reader] = _NONE) -> list[tuple[str, Structure]]:
+    """Read the crystals of files and folders with their ids; crystals of one file are numbered.
+
+    Raises:
+        InputError: if a file cannot be read, or two crystals have the same id.
+    """
+    found: dict[str, tuple[Path, Structure]] = {}
+    for path in structure_files(paths):
+        for id, structure in named(path, read_frames(path, more=more)):
+            if id in found:
+                raise InputError(f"{path} and {found[id][0]} are both called {id}; rename one")
+            found[id] = (path, structure)
+    return [(id, structure) for id, (_, structure) in found.items()]
+
+
+def named(path: Path, frames: list[Structure]) -> list[tuple[str, Structure]]:
+    """Return the crystals of a file with their ids.
+
+    >>> [id for id, _ in named(Path("md.extxyz"), [None, None])]
+    ['md-0', 'md-1']
+    """
+    if len(frames) == 1:
+        return [(id_of(path), frames[0])]
+    width = len(str(len(frames) - 1))
+    return [(f"{id_of(path)}-{k:0{width}d}", frame) for k, frame in enumerate(frames)]
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    own = [p for p in folder.iterdir() if p.name.lower() in _NAMES or p.suffix.lower() in _KINDS]
+    inner = [p for p in folder.glob("*/*") if p.name.lower() in _NAMES]
+    return sorted(p for p in own + inner if p.is_file())
+
+
+def _read_cif(path: Path) -> list[Structure]:
+    from pymatgen.io.cif import CifParser
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = CifParser(path).parse_structures(primitive=False)
+    except (ValueError, KeyError, IndexError, AssertionError, TypeError) as error:
+        raise InputError(f"{path} is not a complete CIF: {_short(error)}") from None
+    if len(found) != 1:
+        raise InputError(f"{path} holds {len(found)} structures where a CIF should hold one; split the file")
+    crystal: Any = found[0]
+    if not crystal.is_ordered:
+        site = next(site for site in crystal if not site.is_ordered)
+        raise InputError(f"{path} has a site of partial occupancy ({site.species_string}); choose an ordered structure")
+    return [_checked(path, crystal.atomic_numbers, crystal.cart_coords, crystal.lattice.matrix)]
+
+
+def _read_ase(path: Path) -> list[Structure]:
+    import ase.io
+
+    kind = kind_of(path)
+    index = ":" if kind == "extxyz" else 0
+    try:
+        found: Any = ase.io.read(path, format=kind, index=index)
+    except KeyError as error:
+        raise InputError(f"{path}: {error.args[0]!r} is not an element symbol") from None
+    except Exception as error:  # ase's readers let whatever goes wrong through
+        what = "POSCAR" if kind == "vasp" else "extended XYZ"
+        raise InputError(f"{path} is not a complete {what} file: {_short(error)}") from None
+    frames = found if isinstance(found, list) else [found]
+    if not frames:
+        raise InputError(f"{path} holds no structure")
+    return [_of_atoms(path, atoms) for atoms in frames]
+
+
+def _of_atoms(path: Path, atoms: Any) -> Structure:
+    if not atoms.cell.array.any():
+        raise InputError(f'{path} has no periodic cell; write it as extended XYZ with Lattice="...", CIF or POSCAR')
+    if not atoms.pbc.all():
+        raise InputError(f'{path} is not periodic in three directions; write pbc="T T T", with vacuum where it ends')
+    return _checked(path, atoms.numbers, atoms.positions, atoms.cell.array)
+
+
+def _checked(path: Path, numbers: Any, positions: Any, cell: Any) -> Structure:
+    if not len(numbers):
+        raise InputError(f"{path} holds no atom")
+    if min(numbers) < 1:
+        raise InputError(f"{path} has an atom whose element is not known")
+    try:
+        return Structure(np.asarray(numbers), np.asarray(positions), np.asarray(cell))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

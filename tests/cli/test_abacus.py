@@ -1,0 +1,105 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from nextham.cli import abacus
+from nextham.data.store import Store
+from nextham.dft.abacus.csr import read_csr
+from nextham.exceptions import InputError, NexthamError
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "abacus-runs"
+BES, SI = (str(EXAMPLES / f"case-{name}.tar.xz") for name in ("BeS-zb-0", "Si-dia-1"))
+
+
+@pytest.fixture(scope="module")
+def app():
+    made = typer.Typer(pretty_exceptions_enable=False)
+    abacus.register(made)
+    return made
+
+
+def call(app, *words, fails=None):
+    result = CliRunner().invoke(app, [str(w) for w in words])
+    if fails:
+        assert isinstance(result.exception, fails), result.output
+        return str(result.exception)
+    assert result.exit_code == 0, result.exception
+    return result.stdout
+
+
+@pytest.fixture
+def broken(tmp_path):
+    """An archive that ends early."""
+    path = tmp_path / "case-broken.tar.xz"
+    path.write_bytes(Path(BES).read_bytes()[:20000])
+    return path
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_failed_run_goes_to_the_ledger_and_the_rest_goes_on(app, tmp_path, broken, workers):
+    output = call(app, "import-abacus", BES, broken, SI, "-o", tmp_path / "store", "--workers", workers)
+    assert "failed: broken: " in output
+    assert f"{tmp_path}/store: 2 of 3 structures (failed: 1 truncated-output)" in output
+    store = Store(tmp_path / "store")
+    assert store.ids == ("BeS-zb-0", "Si-dia-1")
+    assert store.ledger.summary() == {"ok": 2, "truncated-output": 1}
+    assert "bands" in store.certificate("BeS-zb-0").passed
+
+
+def test_json_lists_what_became_of_each(app, tmp_path, broken):
+    told = json.loads(call(app, "import-abacus", broken, "-o", tmp_path / "store", "--allow-empty", "--json"))
+    assert told["stored"] == []
+    assert [(f["id"], f["cause"]) for f in told["failed"]] == [("broken", "truncated-output")]
+
+
+def test_nothing_is_left_where_every_run_failed(app, tmp_path, broken):
+    message = call(app, "import-abacus", broken, "-o", tmp_path / "store", fails=NexthamError)
+    assert "no structure of 1 gave a record (1 truncated-output)" in message
+    assert not (tmp_path / "store").exists()
+
+
+def test_explicit_folders(app, tmp_path):
+    shutil.unpack_archive(BES, tmp_path, filter="data")
+    case = tmp_path / "case-BeS-zb-0"
+    both = ("--h0-dir", case / "abacus_geths", "--scf-dir", case / "abacus_scf")
+    call(app, "import-abacus", *both, "--id", "mine", "-o", tmp_path / "store")
+    assert Store(tmp_path / "store").ids == ("mine",)
+    required = ("--require", "overlap", "--require", "h0")
+    call(app, "import-abacus", "--h0-dir", case / "abacus_geths", *required, "-o", tmp_path / "h0")
+    assert set(Store(tmp_path / "h0").operators_of("abacus_geths")) == {"overlap", "h0"}
+    message = call(app, "import-abacus", "--h0-dir", case / "abacus_geths", "-o", tmp_path / "no", fails=NexthamError)
+    assert "lacks the hamiltonian" in message
+
+
+def test_what_is_asked_wrongly(app, tmp_path):
+    out = ("-o", tmp_path / "store")
+    told = call(app, "import-abacus", *out, fails=InputError)
+    assert told == "give run folders or archives, or --h0-dir and --scf-dir of one structure"
+    told = call(app, "import-abacus", BES, SI, "--id", "x", *out, fails=InputError)
+    assert told == "--id names one structure, but 2 runs are given; leave it out"
+    assert call(app, "import-abacus", "nowhere", *out, fails=InputError) == "there is no nowhere"
+    copy = shutil.copy(BES, tmp_path)
+    assert (
+        call(app, "import-abacus", BES, copy, *out, fails=InputError)
+        == f"{copy} and {BES} are both called BeS-zb-0; rename one"
+    )
+    told = call(app, "import-abacus", BES, *out, "--settings", "{stor: {}}", fails=InputError)
+    assert told == "the given settings: stor is not a setting; did you mean store?"
+
+
+def test_export_gives_one_folder_per_structure(app, tmp_path):
+    call(app, "import-abacus", BES, SI, "-o", tmp_path / "store")
+    call(app, "export", tmp_path / "store", "-o", tmp_path / "out")
+    names = ["STRU", "data-H0R-sparse_SPIN0.csr", "data-HR-sparse_SPIN0.csr", "data-SR-sparse_SPIN0.csr"]
+    for id in ("BeS-zb-0", "Si-dia-1"):
+        assert sorted(p.name for p in (tmp_path / "out" / id).iterdir()) == names
+    words = ("--format", "abacus-3.11", "--id", "BeS-zb-0", "--operator", "hamiltonian", "--json")
+    told = json.loads(call(app, "export", tmp_path / "store", "-o", tmp_path / "new", *words))
+    assert [Path(p).name for p in told["BeS-zb-0"]] == ["STRU", "hrs1_nao.csr"]
+    assert read_csr(tmp_path / "new/BeS-zb-0/hrs1_nao.csr")[0] == 40
+    message = call(app, "export", tmp_path / "store", "-o", tmp_path / "x", "--id", "BeS-zb-1", fails=InputError)
+    assert "BeS-zb-1" in message

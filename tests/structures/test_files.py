@@ -1,0 +1,157 @@
+"""Crystals from files, and what a user sees of a bad one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nextham.exceptions import InputError
+from nextham.structures.files import kind_of, read_frames, read_structure, read_structures, structure_files
+from nextham.testing import zincblende
+
+POSCAR = """GaAs
+1.0
+0.0 2.825 2.825
+2.825 0.0 2.825
+2.825 2.825 0.0
+Ga As
+1 1
+Direct
+0.0 0.0 0.0
+0.25 0.25 0.25
+"""
+XYZ = '2\nLattice="0 2.825 2.825 2.825 0 2.825 2.825 2.825 0"\nGa 0 0 0\nAs 1.4125 1.4125 1.4125\n'
+CIF = """data_GaAs
+_cell_length_a 5.65
+_cell_length_b 5.65
+_cell_length_c 5.65
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+_symmetry_space_group_name_H-M 'F -4 3 m'
+_symmetry_Int_Tables_number 216
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+_atom_site_occupancy
+Ga1 Ga 0 0 0 1
+As1 As 0.25 0.25 0.25 1
+"""
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("POSCAR", POSCAR), ("GaAs.vasp", POSCAR), ("a.xyz", XYZ), ("a.extxyz", XYZ)]
+)
+def test_reads_the_crystal(tmp_path, name, text):
+    found = read_structure(write(tmp_path / name, text))
+    expected = zincblende()
+    assert found.symbols == ["Ga", "As"]
+    np.testing.assert_allclose(found.cell, expected.cell, atol=1e-12)
+    np.testing.assert_allclose(found.positions, expected.positions, atol=1e-12)
+
+
+def test_cif_keeps_its_cell_and_fills_it_by_symmetry(tmp_path):
+    found = read_structure(write(tmp_path / "GaAs.cif", CIF))
+    assert found.formula == "As4Ga4"
+    np.testing.assert_allclose(found.cell, 5.65 * np.eye(3), atol=1e-9)
+
+
+def test_ids_come_from_files_folders_and_frames(tmp_path):
+    write(tmp_path / "one" / "POSCAR", POSCAR)
+    write(tmp_path / "two.vasp", POSCAR)
+    write(tmp_path / "md.extxyz", XYZ * 3)
+    write(tmp_path / "notes.txt", "none")
+    write(tmp_path / "store.runs" / "one" / "abacus_scf" / "STRU", "a run, not a source")
+    assert [id for id, _ in read_structures([tmp_path])] == ["md-0", "md-1", "md-2", "one", "two"]
+
+
+def test_equal_ids_are_refused(tmp_path):
+    first, second = write(tmp_path / "a" / "x.vasp", POSCAR), write(tmp_path / "b" / "x.vasp", POSCAR)
+    with pytest.raises(InputError) as error:
+        read_structures([first, second])
+    assert str(error.value) == f"{second} and {first} are both called x; rename one"
+
+
+def test_further_formats_come_from_outside(tmp_path):
+    path = write(tmp_path / "Si" / "STRU", "ATOMIC_SPECIES\n")
+    with pytest.raises(InputError, match="is an ABACUS STRU, which its engine reads"):
+        read_structure(path)
+    assert read_frames(path, more={"stru": lambda _: [zincblende()]}) == [zincblende()]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("a.cif", " \n", "{} is empty; it should hold a crystal"),
+        (
+            "a.xyz",
+            "1\n\nGa 0 0 0\n",
+            '{} has no periodic cell; write it as extended XYZ with Lattice="...", CIF or POSCAR',
+        ),
+        (
+            "a.xyz",
+            XYZ.replace('0"\n', '0" pbc="T T F"\n'),
+            '{} is not periodic in three directions; write pbc="T T T", with vacuum where it ends',
+        ),
+        ("a.extxyz", XYZ.replace("Ga", "Qq"), "{}: 'Qq' is not an element symbol"),
+        ("a.xyz", XYZ.replace("Ga", "X"), "{} has an atom whose element is not known"),
+        ("a.extxyz", XYZ * 2, "{} holds 2 structures where one is wanted; split the file"),
+        (
+            "a.cif",
+            CIF.replace("0 0 0 1\n", "0 0 0 0.5\nAl1 Al 0 0 0 0.5\n"),
+            "{} has a site of partial occupancy (Al:0.5, Ga:0.5); choose an ordered structure",
+        ),
+        (
+            "a.dat",
+            POSCAR,
+            "{} is of no format known by its name; call it .cif, .vasp, .extxyz, .stru, POSCAR, CONTCAR or STRU",
+        ),
+    ],
+)
+def test_bad_file_is_told_in_one_sentence(tmp_path, name, text, sentence):
+    path = write(tmp_path / name, text)
+    with pytest.raises(InputError) as error:
+        read_structure(path)
+    assert str(error.value) == sentence.format(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("POSCAR", POSCAR.replace("Ga As\n", "").replace("GaAs", "crystal"), "is not a complete POSCAR file"),
+        ("POSCAR", "\n".join(POSCAR.splitlines()[:-1]), "is not a complete POSCAR file"),
+        ("POSCAR", POSCAR.replace("Ga As", "Ga Qq"), "Qq"),
+        ("a.cif", "data_x\n_cell_length_a 5\n", "is not a complete CIF"),
+        ("a.extxyz", "\n".join(XYZ.splitlines()[:-1]), "is not a complete extended XYZ file"),
+    ],
+)
+def test_broken_file_names_itself(tmp_path, name, text, sentence):
+    path = write(tmp_path / name, text)
+    with pytest.raises(InputError) as error:
+        read_structure(path)
+    assert str(path) in str(error.value)
+    assert sentence in str(error.value)
+
+
+def test_missing_files_and_folders(tmp_path):
+    with pytest.raises(InputError, match="there is no "):
+        structure_files([tmp_path / "none"])
+    with pytest.raises(InputError, match="holds no structure file"):
+        structure_files([tmp_path])
+    with pytest.raises(InputError, match="there is no structure file"):
+        read_structure(tmp_path / "x.cif")
+
+
+def test_kinds():
+    from pathlib import Path
+
+    assert [kind_of(Path(name)) for name in ("CONTCAR", "a.CIF", "STRU", "b.stru")] == ["vasp", "cif", "stru", "stru"]

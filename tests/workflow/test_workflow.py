@@ -1,0 +1,135 @@
+"""The workflow itself: what it plans, what stops it, and one small run from end to end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nextham.config import Config, json_schema
+from nextham.exceptions import InputError
+from nextham.model.settings import ModelSettings
+
+ROOT = Path(__file__).parent.parent.parent
+SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.json"
+
+
+def snakemake(folder: Path, *words: str, timeout: int = 600) -> subprocess.CompletedProcess[str]:
+    """Run Snakemake in a folder, with the console scripts of this environment on PATH."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *words]
+    env = {**os.environ, "PATH": path}
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A working folder with the default config, pointing at the examples."""
+    values = yaml.safe_load((ROOT / "config.yaml").read_text())
+    values["source"]["paths"] = [str(ROOT / "examples" / "abacus-runs")]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
+    return tmp_path
+
+
+def change(folder: Path, **sections: dict) -> None:
+    values = yaml.safe_load((folder / "config.yaml").read_text())
+    for name, section in sections.items():
+        values[name] = {**values.get(name, {}), **section}
+    (folder / "config.yaml").write_text(yaml.safe_dump(values))
+
+
+def test_default_config_is_valid_and_complete():
+    values = yaml.safe_load((ROOT / "config.yaml").read_text())
+    assert Config.parse(values).source.kind == "abacus-runs"
+
+
+def test_committed_schema_is_the_current_one():
+    assert SCHEMA.read_text() == json_schema(), "run: nextham config --schema > workflow/schemas/config.schema.json"
+
+
+def test_every_knob_is_described():
+    schema = json.loads(json_schema())
+    sections = {"config": schema, **schema["$defs"]}
+    knobs = [(where, key, knob) for where, each in sections.items() for key, knob in each.get("properties", {}).items()]
+    assert len(knobs) > 30
+    assert [f"{where}.{key}" for where, key, knob in knobs if not knob.get("description")] == []
+
+
+def test_dry_run_plans_the_main_job(folder):
+    plan = snakemake(folder, "-n")
+    assert plan.returncode == 0, plan.stderr
+    jobs = dict(re.findall(r"^(\w+)\s+(\d+)$", plan.stdout, re.M))
+    assert jobs["import_runs"] == "3"
+    assert jobs["score"] == "3"
+    assert {"dataset", "split", "train", "predict", "report_page", "all"} <= set(jobs)
+
+
+@pytest.mark.parametrize(
+    ("section", "sentence"),
+    [
+        ({"source": {"chunksize": 4}}, "config.yaml: source.chunksize is not a setting; did you mean chunk_size?"),
+        ({"sauce": {"kind": "x"}}, "config.yaml: sauce is not a setting; did you mean source?"),
+        ({"source": {"chunk_size": 0}}, "config.yaml: source.chunk_size: Input should be greater than or equal to 1"),
+        ({"source": {"paths": ["nowhere"]}}, "source.paths: there is no nowhere"),
+    ],
+)
+def test_a_bad_config_stops_the_dry_run(folder, section, sentence):
+    change(folder, **section)
+    plan = snakemake(folder, "-n")
+    assert plan.returncode != 0
+    assert sentence in plan.stdout + plan.stderr
+
+
+def test_an_empty_source_is_an_error(tmp_path):
+    config = Config.parse({"source": {"paths": [str(tmp_path)]}})
+    with pytest.raises(InputError, match=r"source.paths: .* holds no abacus runs"):
+        config.source.items()
+
+
+def test_the_one_allowed_lint(folder):
+    found = snakemake(folder, "--lint").stderr
+    kinds = set(re.findall(r"^    \* ([^:]+):$", found, re.M))
+    assert kinds <= {"Specify a conda environment or container for each rule."}, found
+
+
+def test_a_section_travels_as_one_line_of_json():
+    config = Config()
+    assert json.loads(Config.parse({"split": {"seed": 3}}).section("split")) == {"seed": 3}
+    assert json.loads(config.section("store", "checks")) == {"store": {}, "checks": {}}
+
+
+def test_small_run_from_runs_to_report(folder):
+    """Five runs, one of them broken: it goes to the ledger and the rest reaches the report."""
+    runs = folder / "runs"
+    runs.mkdir()
+    for name in ("BeS-zb-0", "BeS-zb-1", "NaCl-rs-0", "NaCl-rs-1"):
+        archive = f"case-{name}.tar.xz"
+        shutil.copy(ROOT / "examples" / "abacus-runs" / archive, runs / archive)
+    (runs / "case-broken.tar.xz").write_bytes(b"not an archive")
+    change(
+        folder,
+        source={"paths": ["runs"], "chunk_size": 3},
+        split={"fractions": {"train": 0.5, "val": 0.25, "test": 0.25}},
+        train={"epochs": 2},
+    )
+    done = snakemake(folder, "--cores", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = (folder / "results" / "report" / "index.html").read_text()
+    assert "Gauge MAE" in page
+    assert json.loads((folder / "results" / "report" / "scores.json").read_text())
+    ledger = (folder / "results" / "dataset" / "ledger.jsonl").read_text()
+    assert "broken" in ledger
+    assert "nothing to be done" in snakemake(folder, "-n").stdout.lower()
+
+
+def test_a_preset_and_what_refines_it_travel_together():
+    model = Config.parse({"model": {"preset": "small", "channels": 16}}).section("model")
+    assert json.loads(model)["channels"] == 16
+    assert ModelSettings.model_validate_json(model).lmax == ModelSettings(preset="small").lmax
