@@ -102,6 +102,13 @@ def test_recorded_strengths_give_the_all_electron_splitting(name):
     assert pseudo.splitting(1) == pytest.approx(whole.splitting(first_valence_n(core, 1), 1), rel=0.03)
 
 
+@pytest.mark.parametrize(("name", "published"), [("Ge", 0.07515712), ("As", 0.07884496), ("Se", 0.15386757)])
+def test_fitted_strengths_agree_with_an_independent_fit(name, published):
+    # k_11 of the p channel in CP2K's data/GTH_SOC_POTENTIALS (M. Krack), same h and radii.
+    channel = next(c for c in TABLE[name]["channels"] if c["l"] == 1)
+    assert channel["k_ha"][0][0] == pytest.approx(published, rel=0.04)
+
+
 def test_rebuilding_hydrogen_gives_the_shipped_files(tmp_path):
     build.write([build.build("H")], tmp_path)
     upf, orb = embedded_files("H")
