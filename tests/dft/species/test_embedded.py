@@ -89,7 +89,7 @@ def test_files_read_as_species_of_the_engine(name):
 def test_recorded_splittings_of_the_valence_shell_are_all_electron_ones(name):
     neutral = next(s for s in TABLE[name]["splittings"] if s["charge"] == 0)
     assert neutral["pseudo_mev"] == pytest.approx(neutral["all_electron_mev"], rel=0.03)
-    assert abs(neutral["level_shift_mev"]) < 6.0
+    assert abs(neutral["level_shift_mev"]) < 10.0
 
 
 @pytest.mark.parametrize("name", ["P", "Te"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,10 +39,14 @@ class Species:
 
 
 def default_settings(element: str) -> OrbitalSettings:
-    """Return the orbitals asked for: 2s2p1d, and 2s1p for hydrogen."""
-    if element == "H":
-        return OrbitalSettings(zetas={0: 2, 1: 1})
-    return OrbitalSettings()
+    """Return the orbitals asked for: 2s2p1d, and 2s1p for hydrogen.
+
+    H, N, O and F mostly have longer bonds than among themselves, to which their references reach out.
+    """
+    settings = OrbitalSettings()
+    if element in {"H", "N", "O", "F"}:
+        settings = replace(settings, diamond_scales=(1.0, 1.4), cubic_scales=(1.3, 1.8))
+    return replace(settings, zetas={0: 2, 1: 1}) if element == "H" else settings
 
 
 def build(element: str, settings: OrbitalSettings | None = None) -> Species:
