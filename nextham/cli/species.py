@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 def list_species() -> None:
     """List the embedded elements: electrons, orbitals, spin-orbit splitting and errors in meV."""
     from nextham.dft.species.embedded import embedded_elements, embedded_folder
-    from nextham.dft.species.generate.build import read_provenance
+    from nextham.dft.species.provenance import read_provenance
 
     table = read_provenance(embedded_folder())
     head = f"{'':3} {'Z_val':>5}  {'orbitals':9} {'level':>5} {'split':>7} {'all-el.':>7}"

@@ -5,13 +5,15 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from nextham.dft.species.embedded import embedded_elements, embedded_files, embedded_folder
+from nextham.dft.engine import Cause, RunError
+from nextham.dft.species.embedded import embedded_elements, embedded_files, embedded_folder, embedded_species
 from nextham.dft.species.generate import build, dirac, gth, pseudo_atom
 from nextham.dft.species.generate.configuration import configuration, first_valence_n, split_valence
 from nextham.dft.species.generate.files import MESH, projectors
+from nextham.dft.species.provenance import PROVENANCE, read_provenance
 from nextham.exceptions import InputError
 
-TABLE = build.read_provenance(embedded_folder())["elements"]
+TABLE = read_provenance(embedded_folder())["elements"]
 WANTED = [*"HBCNOF", "Na", "Mg", "Al", "Si", "P", "S", "Cl", "Ga", "Ge", "As", "Se", "Br"]
 WANTED += ["In", "Sn", "Sb", "Te", "I", "Tl", "Pb", "Bi"]
 
@@ -43,13 +45,31 @@ def test_the_set_holds_the_promised_elements():
 
 
 def test_a_missing_element_is_named():
-    with pytest.raises(InputError, match=r"the embedded species set has no 'Fe'; it has H B C .* species.source"):
+    message = (
+        "the embedded species set has no Fe; it has H B C N O F Na Mg Al Si P S Cl Ga Ge As Se Br In Sn Sb Te I Tl Pb "
+        "Bi; name folders with fully relativistic UPF and .orb files of every element (pseudo_dir and orbital_dir)"
+    )
+    with pytest.raises(InputError) as caught:
         embedded_files("Fe")
+    assert str(caught.value) == message
+    with pytest.raises(RunError) as missing:
+        embedded_species(["Si", "Ti", "Fe", "Ti"], id="x-1")
+    assert missing.value.cause is Cause.MISSING_FILE
+    assert str(missing.value) == f"x-1: {message.replace('no Fe', 'no Fe, Ti')}"
+
+
+def test_files_of_a_structure_stand_in_the_order_of_its_elements():
+    found = embedded_species(["Te", "H", "Te"], id="x")
+    assert {name: (f.upf.name, f.orb.name) for name, f in found.items()} == {
+        "Te": ("Te.upf", "Te.orb"),
+        "H": ("H.upf", "H.orb"),
+    }
 
 
 @pytest.mark.parametrize("name", WANTED)
 def test_files_are_whole_and_carry_the_recorded_operator(name):
-    upf, orb = embedded_files(name)  # compares checksums
+    files = embedded_files(name)  # compares checksums
+    upf, orb = files.upf, files.orb
     root = ET.parse(upf).getroot()
     header = root.find("PP_HEADER").attrib
     assert (header["element"], header["has_so"], header["functional"]) == (name, "T", "PBE")
@@ -77,7 +97,8 @@ def test_files_are_whole_and_carry_the_recorded_operator(name):
 def test_files_read_as_species_of_the_engine(name):
     upf_reader = pytest.importorskip("nextham.dft.species.upf")
     orb_reader = pytest.importorskip("nextham.dft.species.orb")
-    upf, orb = embedded_files(name)
+    files = embedded_files(name)
+    upf, orb = files.upf, files.orb
     pseudo, basis = upf_reader.read_upf(upf), orb_reader.read_orb(orb)
     assert (pseudo.number, pseudo.z_valence, pseudo.has_so) == (basis.number, TABLE[name]["valence"], True)
     assert len(pseudo.projectors) == len(projectors(fitted(name)))
@@ -111,7 +132,8 @@ def test_fitted_strengths_agree_with_an_independent_fit(name, published):
 
 def test_rebuilding_hydrogen_gives_the_shipped_files(tmp_path):
     build.write([build.build("H")], tmp_path)
-    upf, orb = embedded_files("H")
+    files = embedded_files("H")
+    upf, orb = files.upf, files.orb
     shipped, made = ET.parse(upf).getroot(), ET.parse(tmp_path / "H.upf").getroot()
     for tag in ("PP_LOCAL", "PP_BETA.1", "PP_RHOATOM", "PP_CHI.1"):
         np.testing.assert_allclose(numbers(made, tag), numbers(shipped, tag), atol=1e-7)
@@ -121,12 +143,12 @@ def test_rebuilding_hydrogen_gives_the_shipped_files(tmp_path):
         again = orbitals_of((tmp_path / "H.orb").read_text())[l]
         overlap = (functions * mesh**2 * 0.01) @ again.T
         assert np.linalg.svd(overlap, compute_uv=False).min() > 0.999
-    record = build.read_provenance(tmp_path)["elements"]["H"]
+    record = read_provenance(tmp_path)["elements"]["H"]
     assert record["occupied_band_error_mev"] == pytest.approx(TABLE["H"]["occupied_band_error_mev"], abs=0.5)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["H.orb", "H.upf", "provenance.json"]
 
 
 def test_a_broken_provenance_table_is_told(tmp_path):
-    (tmp_path / build.PROVENANCE).write_text("[]")
+    (tmp_path / PROVENANCE).write_text("[]")
     with pytest.raises(InputError, match="is not a provenance table"):
-        build.read_provenance(tmp_path)
+        read_provenance(tmp_path)

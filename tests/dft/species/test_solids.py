@@ -38,7 +38,7 @@ COMPOUNDS = [
 def orbitals_of(name):
     """{l: R (n_zeta, n)} of a shipped .orb file."""
     found = {}
-    for block in embedded_files(name)[1].read_text().split("Type                   L                   N")[1:]:
+    for block in embedded_files(name).orb.read_text().split("Type                   L                   N")[1:]:
         words = block.split()
         found.setdefault(int(words[1]), []).append([float(x) for x in words[3:]])
     return {l: np.array(rows) for l, rows in found.items()}

@@ -15,10 +15,9 @@ from nextham.dft.species.generate.files import orb_text, upf_text
 from nextham.dft.species.generate.gth import Potential
 from nextham.dft.species.generate.orbitals import Orbitals, OrbitalSettings, optimise
 from nextham.dft.species.generate.spin_orbit import Splitting
-from nextham.exceptions import InputError
+from nextham.dft.species.provenance import PROVENANCE, read_provenance
 
 GENERATOR_VERSION: Final = "1"
-PROVENANCE: Final = "provenance.json"
 _MEV_PER_HARTREE = 27211.386
 
 
@@ -129,19 +128,6 @@ def write(species: Iterable[Species], folder: Path) -> None:
         elements = dict(sorted((table["elements"] | {one.element: one.record}).items()))
         table = {"generator_version": GENERATOR_VERSION, **sources, "elements": elements}
         _replace(folder / PROVENANCE, json.dumps(table, indent=1) + "\n")
-
-
-def read_provenance(folder: Path) -> dict[str, Any]:
-    """Return a folder's provenance table; empty if it has none."""
-    path = folder / PROVENANCE
-    if not path.is_file():
-        return {}
-    try:
-        table: dict[str, Any] = json.loads(path.read_text())
-        table["elements"].items()
-    except (json.JSONDecodeError, KeyError, AttributeError, TypeError):
-        raise InputError(f"{path} is not a provenance table of species; move it away and build again") from None
-    return table
 
 
 def _replace(path: Path, text: str) -> None:
