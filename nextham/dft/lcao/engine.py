@@ -20,13 +20,13 @@ from nextham.dft.lcao.crystal import Crystal, check_geometry
 from nextham.dft.lcao.gint import GridIntegrator
 from nextham.dft.lcao.grid import FFTGrid
 from nextham.dft.lcao.hamiltonian import FixedParts
-from nextham.dft.lcao.kspace import KMesh, KSpace, mesh_of_spacing
+from nextham.dft.lcao.kspace import KMesh, KSpace
 from nextham.dft.lcao.memory import check_memory
+from nextham.dft.lcao.plan import load_crystal, mesh_of
 from nextham.dft.lcao.potential import LocalPotential
 from nextham.dft.lcao.scf import Loop, SelfConsistent
 from nextham.dft.lcao.settings import LCAOSettings
-from nextham.dft.species.files import check_folders, find_species
-from nextham.dft.species.species import load_species
+from nextham.dft.species.files import check_folders
 from nextham.exceptions import InputError
 from nextham.physics.bands import Levels
 from nextham.units import BOHR_ANG, RYDBERG_EV
@@ -47,7 +47,8 @@ class LCAOEngine:
             InputError: if a folder is missing, or there is no such device.
         """
         self.settings = settings
-        check_folders(settings)
+        if not settings.embedded_species:
+            check_folders(settings)
         try:
             self._device = torch.device(settings.device)
             torch.zeros(1, device=self._device)
@@ -92,17 +93,11 @@ class LCAOEngine:
 
     def _mesh(self, structure: Structure, id: str) -> tuple[KMesh, tuple[int, int, int]]:
         check_geometry(structure, id)
-        kmesh = self.settings.kmesh or mesh_of_spacing(structure.cell / BOHR_ANG, self.settings.kspacing_inv_bohr)
+        kmesh = mesh_of(structure, self.settings)
         return KMesh.of(kmesh), kmesh
 
     def _workspace(self, structure: Structure, *, id: str, n_k: int) -> _Workspace:
-        check_geometry(structure, id)
-        files = find_species(structure.symbols, self.settings, id=id)
-        try:
-            species = [load_species(name, f.upf, f.orb) for name, f in files.items()]
-        except InputError as error:
-            raise RunError(Cause.BAD_INPUT, f"{id}: {error}") from None
-        crystal = Crystal.of(structure, {s.number: s for s in species})
+        crystal = load_crystal(structure, self.settings, id=id)
         check_memory(crystal, self.settings, n_k, id=id)
         return _Workspace(crystal, self.settings, self._device, id, orbital_bytes=self._kept_bytes(n_k))
 
