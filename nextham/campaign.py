@@ -23,6 +23,7 @@ from nextham.data.settings import CheckSettings, StoreSettings
 from nextham.data.writer import StoreWriter
 from nextham.dft.abacus.settings import AbacusSettings
 from nextham.dft.engine import Cause, Engine, RunError, RunResult
+from nextham.dft.lcao.settings import LCAOSettings
 from nextham.exceptions import CheckError, InputError, NexthamError
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class DatasetSettings(BaseModel):
 class EngineSettings(DatasetSettings):
     """... and how they are computed."""
 
+    lcao: LCAOSettings = Field(default_factory=LCAOSettings, description="How the embedded engine computes.")
     abacus: AbacusSettings = Field(default_factory=AbacusSettings, description="How ABACUS is run.")
 
 
