@@ -85,7 +85,8 @@ def test_a_missing_element_is_named_and_the_rest_goes_on(place):
     assert [(f["id"], f["cause"]) for f in found["failed"]] == [("FeO", "missing-file")]
     assert Ledger(place / "store" / "ledger.jsonl").last()["FeO"].message == (
         "FeO: the embedded species set has no Fe; it has H B C N O F Na Mg Al Si P S Cl Ga Ge As Se Br In Sn Sb Te I "
-        "Tl Pb Bi; name folders with fully relativistic UPF and .orb files of every element (pseudo_dir and orbital_dir)"
+        "Tl Pb Bi; name folders with fully relativistic UPF and .orb files of every element "
+        "(pseudo_dir and orbital_dir)"
     )
 
 
