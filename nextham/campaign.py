@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import shutil
 import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
 from enum import StrEnum
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,7 +23,8 @@ from nextham.data.writer import StoreWriter
 from nextham.dft.abacus.settings import AbacusSettings
 from nextham.dft.engine import Cause, Engine, RunError, RunResult
 from nextham.dft.lcao.settings import LCAOSettings
-from nextham.exceptions import CheckError, InputError, NexthamError
+from nextham.exceptions import CheckError, InputError, NexthamError, WriteError, reason_of
+from nextham.readahead import ReadAhead
 
 if TYPE_CHECKING:
     from nextham.dft.abacus.reader import FinishedRun
@@ -164,34 +164,6 @@ def import_runs(
         return collect(jobs, target, stage="import", settings=settings, required=required)
 
 
-class ReadAhead:
-    """Calls made in processes a few ahead of their use, in order; with one worker they are made when used."""
-
-    def __init__(self, calls: Sequence[Callable[[], RunResult]], workers: int) -> None:
-        self._calls = calls
-        self._workers = min(workers, len(calls))
-        self._futures: dict[int, Future[RunResult]] = {}
-        self._pool = ProcessPoolExecutor(self._workers, mp_context=get_context("spawn")) if self._workers > 1 else None
-
-    def __call__(self, k: int) -> RunResult:
-        """Return the result of call k."""
-        if self._pool is None:
-            return self._calls[k]()
-        for ahead in range(k, min(k + 2 * self._workers, len(self._calls))):
-            if ahead not in self._futures:
-                self._futures[ahead] = self._pool.submit(self._calls[ahead])
-        result = self._futures[k].result()
-        self._futures[k] = Future()  # done with: its system need not stay in memory
-        return result
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-
-
 def load_structures(files: Iterable[Path]) -> list[tuple[str, Structure | NexthamError]]:
     """Return the crystals of files by id; in place of one that cannot be read stands the reason.
 
@@ -235,6 +207,7 @@ def collect(
         required: operators that each must carry.
 
     Raises:
+        WriteError: if the store cannot be written, e.g. to a full disk; the ledger beside it is kept.
         NexthamError: if no structure gave a record and the target may not be empty.
     """
     ledger = Ledger(target.ledger)
@@ -243,11 +216,16 @@ def collect(
     )
     stored: list[str] = []
     with writer:
+        ledger.path.unlink(missing_ok=True)  # of a campaign that was killed: each of its structures is seen to again
         for id, make in track(jobs, stage):
             try:
                 result = make()
                 certificate = certify(result.system, settings=settings.checks, levels=result.levels, required=required)
                 writer.add(result.system, certificate=certificate)
+            except WriteError:
+                raise
+            except OSError as error:
+                ledger.failure(id, stage, _cause(error), f"{id}: {error.filename or stage}: {reason_of(error)}")
             except NexthamError as error:
                 ledger.failure(id, *_reason(error, stage), str(error), log_tail=getattr(error, "log_tail", ""))
             except Exception as error:  # a fault of ours in one structure must not stop the others
@@ -260,8 +238,9 @@ def collect(
         summary = Summary(target.path, tuple(stored), failed)
         if not stored and not target.allow_empty:
             raise NexthamError(_none_left(summary, ledger.path))
-        if ledger.path.is_file():
-            shutil.copyfile(ledger.path, writer.ledger.path)
+        wanted = {id for id, _ in jobs}
+        for entry in (entry for id, entry in ledger.last().items() if id in wanted):
+            writer.ledger.add(entry)
     ledger.path.unlink(missing_ok=True)  # the store holds it now
     return summary
 
@@ -273,6 +252,12 @@ def _reason(error: NexthamError, stage: str) -> tuple[str, str]:
     if isinstance(error, CheckError):
         return "check", error.check
     return stage, Cause.BAD_INPUT.value
+
+
+def _cause(error: OSError) -> Cause:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Cause.DISK_FULL
+    return Cause.MISSING_FILE if isinstance(error, FileNotFoundError) else Cause.BAD_INPUT
 
 
 def _facts(result: RunResult) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from nextham.console import first_problem
 from nextham.data.settings import CheckSettings, SplitSettings, StoreSettings
@@ -101,6 +101,15 @@ class Config(BaseModel):
     model: ModelSettings = Field(default_factory=ModelSettings, description="The network.")
     train: TrainSettings = Field(default_factory=TrainSettings, description="How it is fitted.")
     benchmark: BenchmarkSettings = Field(default_factory=BenchmarkSettings, description="How it is judged.")
+
+    @model_validator(mode="after")
+    def _check_subset(self) -> Self:
+        lists = self.split.id_files or self.split.fractions
+        if self.benchmark.subset not in lists:
+            raise ValueError(
+                f"benchmark.subset is {self.benchmark.subset!r}, but the split has {', '.join(lists)}; name one of them"
+            )
+        return self
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], *, where: str = "config.yaml") -> Config:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from nextham.exceptions import InputError, NexthamError
+from nextham.exceptions import InputError, NexthamError, reason_of
 
 Item = TypeVar("Item")
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -86,7 +86,8 @@ def first_problem(error: ValidationError, cls: type[BaseModel]) -> str:
     problem = error.errors()[0]
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] != "extra_forbidden":
-        return f"{key or 'the settings'}: {problem['msg']}"
+        said = problem["msg"].removeprefix("Value error, ")
+        return f"{key}: {said}" if key else said
     known: type[BaseModel] = cls
     for part in problem["loc"][:-1]:
         inner = known.model_fields[str(part)].annotation
@@ -98,7 +99,7 @@ def first_problem(error: ValidationError, cls: type[BaseModel]) -> str:
 
 
 def run(app: object, name: str) -> None:
-    """Run a typer app; a NexthamError becomes one sentence on standard error and exit status 1.
+    """Run a typer app; what a user can mend becomes one sentence on standard error and exit status 1.
 
     OpenBLAS gets one thread unless the user says otherwise: the matrices of one structure are small, the work
     is parallel over structures, and threads that wait for a busy core slow eigenproblems down fifty times.
@@ -112,3 +113,7 @@ def run(app: object, name: str) -> None:
         raise SystemExit(1) from None
     except BrokenPipeError:
         raise SystemExit(141) from None
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"{name}: {where}{reason_of(error)}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(1) from None

@@ -28,7 +28,7 @@ def synthetic_system(
     n = int(block_offsets(basis, bare.numbers, pairs)[-1])
     matrix = BlockMatrix(basis, bare.numbers, pairs, np.zeros((1, n)))
     decay = np.exp(-bare.distances)[matrix.pair_of_value]
-    overlap = _hermitian(matrix, 0.02 * rng.normal(size=(1, n)) * decay, diagonal=1.0)
+    overlap = _decaying(matrix, rng.normal(size=(1, n)), 0.3 * np.exp(-bare.distances))
     h0 = _hermitian(matrix, rng.normal(size=(4, n)) * decay * np.array([[5.0], [0.1], [0.1], [0.1]]))
     h = h0 + np.concatenate([_hermitian(matrix, 0.3 * rng.normal(size=(1, n)) * decay), np.zeros((3, n))])
     meta = Provenance(id=id, engine="synthetic", h0_definition="synthetic", magnetism="nonmagnetic")
@@ -58,6 +58,13 @@ def pairs_within(structure: Structure, cutoff_ang: float) -> PairList:
     cells = np.concatenate([np.zeros((len(atoms), 3), dtype=np.int64), np.asarray(R).astype(np.int64)])
     keep = is_canonical(ij, cells)
     return PairList.of_one(ij[keep], cells[keep])
+
+
+def _decaying(matrix: BlockMatrix, values: NDArray[np.float64], norm: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return blocks of the given Frobenius norms, the identity on site: |S| is a function of the distance."""
+    size = np.sqrt(np.add.reduceat(values[0] ** 2, matrix.block_ptr[:-1]))
+    scale = np.where(matrix.pairs.onsite, 0.0, norm / size)
+    return _hermitian(matrix, values * scale[matrix.pair_of_value], diagonal=1.0)
 
 
 def _hermitian(matrix: BlockMatrix, values: NDArray[np.float64], diagonal: float = 0.0) -> NDArray[np.float64]:

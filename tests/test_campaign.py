@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from nextham.campaign import DatasetSettings, Target, collect
+from nextham.data.ledger import Ledger
+from nextham.data.settings import StoreSettings
 from nextham.data.store import Store
 from nextham.dft.engine import Cause, RunError, RunResult
-from nextham.exceptions import InputError, NexthamError
+from nextham.exceptions import InputError, NexthamError, WriteError
 
 
 def fail(error: Exception):
@@ -54,3 +58,64 @@ def test_an_empty_list_of_jobs(tmp_path):
         collect([], Target(tmp_path / "store"), stage="import", settings=DatasetSettings())
     collect([], Target(tmp_path / "store", allow_empty=True), stage="import", settings=DatasetSettings())
     assert len(Store(tmp_path / "store")) == 0
+
+
+def good(system, id):
+    return id, lambda: RunResult(system.with_meta(id=id))
+
+
+def test_what_the_system_refuses_in_one_run_stays_with_that_structure(tmp_path, example):
+    jobs = [
+        ("gone", fail(FileNotFoundError(errno.ENOENT, "No such file or directory", "runs/gone/STRU"))),
+        ("shut", fail(PermissionError(errno.EACCES, "Permission denied", "runs/shut/STRU"))),
+        good(example("BeS-zb-0").system, "good"),
+    ]
+    summary = collect(jobs, Target(tmp_path / "store"), stage="import", settings=DatasetSettings())
+    assert summary.stored == ("good",)
+    assert [(entry.cause, entry.message) for entry in summary.failed] == [
+        ("missing-file", "gone: runs/gone/STRU: No such file or directory; check the path"),
+        ("bad-input", "shut: runs/shut/STRU: permission denied; choose another place or change the permissions"),
+    ]
+
+
+def test_a_full_disk_ends_the_campaign_in_one_sentence_and_keeps_the_ledger(tmp_path, example, monkeypatch):
+    def full(path, *_):
+        path.mkdir()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("nextham.data.shard.write_shard", full)
+    system = example("BeS-zb-0").system
+    jobs = [("bad", fail(InputError("bad: not a file"))), *(good(system, id) for id in "abcd")]
+    target = Target(tmp_path / "store")
+    settings = DatasetSettings(store=StoreSettings(structures_per_shard=2))
+    with pytest.raises(WriteError) as raised:
+        collect(jobs, target, stage="import", settings=settings)
+    assert str(raised.value) == (
+        f"{tmp_path}/store cannot be written: the disk is full; make room and start the command again"
+    )
+    assert list(tmp_path.iterdir()) == [target.ledger]
+    assert [entry.id for entry in Ledger(target.ledger).entries()] == ["bad", "a"]
+
+
+def test_the_ledger_of_a_killed_campaign_does_not_enter_the_store(tmp_path, example):
+    target = Target(tmp_path / "store")
+    stale = Ledger(target.ledger)
+    for id in ("x", "y", "z"):
+        stale.success(id, "import")
+    stale.failure("a", "import", "crashed", "a: it crashed")
+    collect([good(example("BeS-zb-0").system, "a")], target, stage="import", settings=DatasetSettings())
+    ledger = Store(target.path).ledger
+    assert ledger is not None
+    assert ledger.summary() == {"ok": 1}
+    assert [entry.id for entry in ledger.entries()] == ["a"]
+    assert not target.ledger.exists()
+
+
+def test_a_refused_target_keeps_the_ledger_beside_it(tmp_path):
+    target = Target(tmp_path / "store")
+    target.path.mkdir()
+    (target.path / "file").touch()
+    Ledger(target.ledger).success("x", "import")
+    with pytest.raises(InputError, match="exists already"):
+        collect([("a", fail(InputError("a")))], target, stage="import", settings=DatasetSettings())
+    assert Ledger(target.ledger).summary() == {"ok": 1}

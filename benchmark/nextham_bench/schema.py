@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nextham.console import first_problem
 from nextham.exceptions import InputError
+from nextham.files import whole
 
 SCHEMA_VERSION = "1"
 
@@ -189,10 +190,8 @@ def json_schema() -> dict[str, Any]:
 
 def write_scores(scores: Scores, path: Path) -> None:
     """Write scores.json whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(scores.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    part.replace(path)
+    with whole(path) as part:
+        part.write_text(scores.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
 def read_scores(path: Path) -> Scores:

@@ -12,6 +12,8 @@ import typer
 from nextham.cli._summary import print_summary
 
 if TYPE_CHECKING:
+    from nextham.core import LCAOSystem
+    from nextham.dft.abacus.csr import CsrLayout
     from nextham.dft.abacus.reader import FinishedRun
 
 
@@ -91,32 +93,67 @@ def _finished_runs(cases: list[Path], h0_dir: Path | None, scf_dir: Path | None,
     return [FinishedRun(id or case_id(case), case=case) for case in cases]
 
 
-def export(
+def export(  # noqa: PLR0913, PLR0917  (one argument per option)
     store: Annotated[Path, typer.Argument(help="A store: a dataset or a prediction.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder that gets one folder per structure.")],
     format: Annotated[Format, typer.Option(help="Layout of the matrix files.")] = Format.ABACUS,
     id: Annotated[list[str] | None, typer.Option(help="Structures; by default all.")] = None,
     operator: Annotated[list[Operator] | None, typer.Option(help="Operators; by default all there are.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files of the same names in folders that exist.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write operators as ABACUS matrix files with STRU, for ABACUS and pyatb.
 
     H(R) and S(R) have the names that ABACUS gives them; H0(R) is data-H0R-sparse_SPIN0.csr (abacus) or h0rs1_nao.csr
-    (abacus-3.11). All are nspin 4 matrices in Ry.
+    (abacus-3.11). All are nspin 4 matrices in Ry. A structure that cannot be exported is told, the rest goes on.
     """
     from nextham.console import track
     from nextham.data.store import Store
     from nextham.dft.abacus.csr import CsrLayout
-    from nextham.dft.abacus.export import export_abacus
+    from nextham.exceptions import NexthamError, WriteError
 
     opened = Store(store)
+    names = opened.known(id or opened.ids)
+    if not overwrite:
+        _refuse_used([output / name for name in names])
     files = {}
-    for name in track(id or list(opened.ids), "export"):
-        system = opened.read(name)
-        files[name] = export_abacus(
-            system, output / name, operators=tuple(operator or ()), layout=CsrLayout(format.value)
-        )
+    for name in track(names, "export"):
+        try:
+            system = opened.read(name)
+            files[name] = _export_one(system, output / name, tuple(operator or ()), CsrLayout(format.value))
+        except WriteError:
+            raise
+        except NexthamError as error:
+            typer.echo(f"failed: {error}", err=True)
     if as_json:
         typer.echo(json.dumps({name: [str(f) for f in written] for name, written in files.items()}, indent=1))
     else:
         typer.echo(f"{output}: {len(files)} structures")
+    if len(files) < len(names):
+        raise NexthamError(f"{len(names) - len(files)} of {len(names)} structures of {store} were not exported")
+
+
+def _refuse_used(folders: list[Path]) -> None:
+    from nextham.exceptions import InputError
+
+    for folder in folders:
+        if folder.is_dir() and any(folder.iterdir()):
+            raise InputError(f"{folder} holds files already; choose another folder or pass --overwrite")
+
+
+def _export_one(system: LCAOSystem, folder: Path, operators: tuple[str, ...], layout: CsrLayout) -> list[Path]:
+    """Write one structure; a new folder appears whole, in an old one each file does and what else it holds stays."""
+    from nextham.dft.abacus.export import export_abacus
+    from nextham.files import clear_leftovers, partial, put_in_place
+
+    clear_leftovers(folder)
+    with partial(folder) as part:
+        written = export_abacus(system, part, operators=operators, layout=layout)
+        if folder.is_dir():
+            for file in written:
+                put_in_place(file, folder / file.name)
+        else:
+            put_in_place(part, folder)
+    return [folder / file.name for file in written]

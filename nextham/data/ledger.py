@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nextham.exceptions import InputError
+from nextham.exceptions import InputError, WriteError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -101,10 +101,20 @@ class Ledger:
         return dict(count.most_common())
 
     def add(self, entry: Entry) -> None:
-        """Append an event; one without a time happened now."""
+        """Append an event; one without a time happened now.
+
+        Raises:
+            WriteError: if the file cannot be written.
+        """
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         stamped = dataclasses.replace(entry, time=entry.time or now)
         line = json.dumps({k: v for k, v in vars(stamped).items() if v not in ("", (), {})}, default=str) + "\n"
+        try:
+            self._append(line)
+        except OSError as error:
+            raise WriteError.of(self.path, error) from error
+
+    def _append(self, line: str) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:

@@ -67,6 +67,12 @@ class CheckSettings(BaseModel):
     label_overlap: float = Field(
         default=1e-4, gt=0, description="Overlap above which no nearer pair of the same elements may lack one."
     )
+    label_decay_inv_ang: float | None = Field(
+        default=0.05,
+        ge=0,
+        description="Beyond 1.6 Å, |S| of two elements must decay with the distance at least by this rate (1/Å); "
+        "ABACUS's orbitals have 0.4 and more. null does not compare.",
+    )
 
 
 class SplitSettings(BaseModel):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
-import secrets
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
@@ -17,6 +15,7 @@ import numpy as np
 
 from nextham.data.settings import SplitSettings
 from nextham.exceptions import InputError
+from nextham.files import whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,14 +74,9 @@ class Split:
     def save(self, path: str | Path) -> None:
         """Write JSON with ids and checksums; the file appears whole or not at all."""
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial-{os.getpid()}-{secrets.token_hex(4)}")
         content = {"splits": {name: list(ids) for name, ids in self.ids.items()}, "sha256": self.sha256}
-        try:
-            partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-            partial.rename(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with whole(path) as part:
+            part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

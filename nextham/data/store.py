@@ -111,6 +111,19 @@ class Store:
         shard, row = self._find(id)
         return str(shard.about(row)["sha256"])
 
+    def known(self, ids: Sequence[str]) -> tuple[str, ...]:
+        """Return ids if the store lists all of them.
+
+        Raises:
+            InputError: if it lacks one.
+        """
+        for id in ids:
+            if id not in self._place:
+                near = get_close_matches(id, self.ids, n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise InputError(f"{self.path} has no structure {id}{hint}")
+        return tuple(ids)
+
     def shard(self, number: int) -> Shard:
         """Return a shard opened for reading."""
         if number not in self._open:
@@ -123,11 +136,7 @@ class Store:
     def _find(self, id: str | int) -> tuple[Shard, int]:
         if not isinstance(id, str):
             id = self.ids[id]
-        if id not in self._place:
-            near = get_close_matches(id, self.ids, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise InputError(f"{self.path} has no structure {id}{hint}")
-        number, row = self._place[id]
+        number, row = self._place[self.known([id])[0]]
         return self.shard(number), row
 
     def __len__(self) -> int:

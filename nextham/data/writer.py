@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from nextham.core import BlockMatrix, LCAOSystem, OrbitalBasis
 from nextham.data.certificate import Certificate
 from nextham.data.layout import ABOUT, LEDGER, MANIFEST, description
 from nextham.data.ledger import Ledger
 from nextham.data.settings import StoreSettings
-from nextham.exceptions import InputError
+from nextham.exceptions import InputError, WriteError
+from nextham.files import clear_leftovers, partial_of, put_in_place
 
 if TYPE_CHECKING:
     from nextham.data.record import Record
-
-_SYNCS_AT_ONCE: Final = 32
 
 
 class StoreWriter:
@@ -52,11 +48,15 @@ class StoreWriter:
         self._waiting: list[Record] = []
         self._shards: list[dict[str, Any]] = []
         self._rows: list[dict[str, Any]] = []
-        self._partial = self.path.parent / f".{self.path.name}.partial-{os.getpid()}-{secrets.token_hex(4)}"
+        self._partial = partial_of(self.path)
 
     def __enter__(self) -> Self:
-        self._check_target()
-        self._partial.mkdir(parents=True)
+        try:
+            clear_leftovers(self.path)
+            self._check_target()
+            self._partial.mkdir(parents=True)
+        except OSError as error:
+            raise WriteError.of(self.path, error) from error
         return self
 
     @property
@@ -80,6 +80,7 @@ class StoreWriter:
 
         Raises:
             InputError: if its id is in the store, or its H0 definition or orbital basis is not the store's.
+            WriteError: if the structures so far cannot be written; the store is then lost.
         """
         from nextham.data.record import encode
 
@@ -87,7 +88,11 @@ class StoreWriter:
 
     def add_record(self, record: Record) -> None:
         """Add one structure as another store holds it."""
+        from nextham.data.manifest import manifest_row
+
+        facts = manifest_row(record, shard=self._shard_name, row=len(self._waiting))
         self._check_record(record)
+        self._rows.append(facts)
         self._ids.add(record.id)
         self._waiting.append(record)
         full = len(self._waiting) >= self.settings.structures_per_shard
@@ -100,6 +105,8 @@ class StoreWriter:
         try:
             if kind is None:
                 self._finish()
+        except OSError as refused:
+            raise WriteError.of(self.path, refused) from refused
         finally:
             shutil.rmtree(self._partial, ignore_errors=True)
 
@@ -128,18 +135,23 @@ class StoreWriter:
             )
         self._basis, self._h0_definition = basis, definition
 
+    @property
+    def _shard_name(self) -> str:
+        return f"shard-{len(self._shards):05d}.zarr"
+
     def _flush(self) -> None:
         if not self._waiting:
             return
-        from nextham.data.manifest import manifest_row
         from nextham.data.shard import content_of, write_shard
 
-        name = f"shard-{len(self._shards):05d}.zarr"
-        write_shard(self._partial / name, self._waiting, self.settings)
-        size, digest = content_of(self._partial / name)
+        name = self._shard_name
+        try:
+            write_shard(self._partial / name, self._waiting, self.settings)
+            size, digest = content_of(self._partial / name)
+        except Exception as error:  # of the store, not of the structure that filled the shard
+            raise WriteError.of(self.path, error) from error
         ids = [record.id for record in self._waiting]
         self._shards.append({"name": name, "bytes": size, "sha256": digest, "ids": ids})
-        self._rows += [manifest_row(record, shard=name, row=row) for row, record in enumerate(self._waiting)]
         self._waiting = []
 
     def _finish(self) -> None:
@@ -152,26 +164,4 @@ class StoreWriter:
         write_manifest(self._rows, self._partial / MANIFEST)
         about = description(self._basis, self._h0_definition or "", self.settings) | {"shards": self._shards}
         (self._partial / ABOUT).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n")
-        _replace(self._partial, self.path)
-
-
-def _replace(partial: Path, path: Path) -> None:
-    """Put a finished folder in place, on disk before it gets its name."""
-    with ThreadPoolExecutor(_SYNCS_AT_ONCE) as pool:  # the disk serves many at the price of one
-        list(pool.map(_sync, [partial, *partial.rglob("*")]))
-    old = None
-    if path.exists():
-        old = partial.with_name(partial.name + ".old")
-        path.rename(old)
-    partial.rename(path)
-    _sync(path.parent)
-    if old is not None:
-        shutil.rmtree(old)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        put_in_place(self._partial, self.path)

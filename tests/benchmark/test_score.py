@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from nextham.core import BlockMatrix, LCAOSystem, OrbitalBasis
 from nextham.data.splits import Split
 from nextham.data.store import StoreWriter
-from nextham.exceptions import InputError
+from nextham.exceptions import InputError, WriteError
 from nextham.testing import synthetic_system, zincblende
 from nextham.units import RYDBERG_EV
 
@@ -188,3 +188,14 @@ def test_json_on_standard_output(stores: Stores) -> None:
     words = ["score", "--reference", stores.reference, "--baseline", "h0", "--no-bands", "--json"]
     result = CliRunner().invoke(app, [*map(str, words), "-o", str(stores.folder / "h0.json")])
     assert Scores.model_validate_json(result.stdout).baseline == "h0"
+
+
+def test_scores_in_a_place_that_cannot_be_written(stores: Stores) -> None:
+    (stores.folder / "file").touch()
+    path = stores.folder / "file" / "scores.json"
+    words = ("score", "--reference", stores.reference, "--baseline", "h0", "--no-bands", "-o", path)
+    result = CliRunner().invoke(app, [str(w) for w in words])
+    assert isinstance(result.exception, WriteError)
+    assert str(result.exception) == (
+        f"{path} cannot be written: a file is where a folder is needed; choose another place"
+    )

@@ -6,7 +6,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from nextham.cli import abacus
+from nextham.cli import abacus, main
 from nextham.data.store import Store
 from nextham.dft.abacus.csr import read_csr
 from nextham.exceptions import InputError, NexthamError
@@ -103,3 +103,51 @@ def test_export_gives_one_folder_per_structure(app, tmp_path):
     assert read_csr(tmp_path / "new/BeS-zb-0/hrs1_nao.csr")[0] == 40
     message = call(app, "export", tmp_path / "store", "-o", tmp_path / "x", "--id", "BeS-zb-1", fails=InputError)
     assert "BeS-zb-1" in message
+
+
+def test_export_writes_over_nothing_unasked(app, tmp_path):
+    call(app, "import-abacus", BES, "-o", tmp_path / "store")
+    words = ("export", tmp_path / "store", "-o", tmp_path / "out")
+    folder = tmp_path / "out" / "BeS-zb-0"
+    folder.mkdir(parents=True)
+    (folder / "INPUT").write_text("mine")
+    (folder / "STRU").write_text("old")
+    told = call(app, *words, fails=InputError)
+    assert told == f"{folder} holds files already; choose another folder or pass --overwrite"
+    assert (folder / "STRU").read_text() == "old"
+    call(app, *words, "--overwrite")
+    assert (folder / "STRU").read_text().startswith("ATOMIC_SPECIES")
+    assert (folder / "INPUT").read_text() == "mine"
+    assert len(list(folder.iterdir())) == 5
+    assert [p.name for p in folder.parent.iterdir()] == ["BeS-zb-0"]
+
+
+def test_export_tells_a_damaged_record_and_goes_on(app, tmp_path):
+    small = ("--settings", "{store: {structures_per_shard: 1}}")
+    call(app, "import-abacus", BES, SI, "-o", tmp_path / "store", *small)
+    file = tmp_path / "store" / "shard-00000.zarr" / "h0" / "c" / "0"
+    file.write_bytes(file.read_bytes()[:100])
+    result = CliRunner().invoke(app, ["export", str(tmp_path / "store"), "-o", str(tmp_path / "out")])
+    assert result.exit_code == 1
+    assert str(result.exception) == f"1 of 2 structures of {tmp_path}/store were not exported"
+    assert f"{tmp_path}/out: 1 structures" in result.stdout
+    assert "failed: " in result.stderr
+    assert "the shard is damaged: fetch or pack it again" in result.stderr
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["Si-dia-1"]
+
+
+@pytest.mark.parametrize("command", ["import-abacus", "export"])
+def test_a_place_that_cannot_be_written(app, tmp_path, command, monkeypatch, capsys):
+    call(app, "import-abacus", BES, "-o", tmp_path / "store")
+    (tmp_path / "file").touch()
+    source = BES if command == "import-abacus" else str(tmp_path / "store")
+    for place, reason in (
+        (tmp_path / "file" / "x", "a part of this path is a file, not a folder; choose another place"),
+        (Path("/proc/x"), "No such file or directory; check the path"),
+    ):
+        monkeypatch.setattr("sys.argv", ["nextham", command, source, "-o", str(place)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        assert stopped.value.code == 1
+        named = place if command == "import-abacus" else place / "BeS-zb-0"
+        assert capsys.readouterr().err.splitlines()[-1] == f"nextham: {named} cannot be written: {reason}"

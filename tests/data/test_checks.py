@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from nextham.core import BlockMatrix, LCAOSystem, OrbitalBasis, PairList, SpinLayout
+from nextham.core import BlockMatrix, LCAOSystem, OrbitalBasis, PairList, SpinLayout, Structure
 from nextham.data.checks import CHECKS, certify
 from nextham.data.settings import CheckSettings
 from nextham.dft.engine import RunResult
@@ -198,6 +198,36 @@ def test_labels_that_count_from_other_positions(alsb: LCAOSystem) -> None:
     said = refusal("labels", bad)
     assert "Å apart without overlap, but pair" in said
     assert said.endswith("the positions are not those (folded) that R counts from")
+
+
+@pytest.mark.parametrize("step", [0.05, 0.01])
+@pytest.mark.parametrize("name", ["BeS-zb-0", "AlSb-zb-1", "BaF2-fl-1"])
+def test_a_moved_atom_is_seen_in_the_overlap(example: Callable[[str], RunResult], name: str, step: float) -> None:
+    system = example(name).system
+    structure = system.structure()
+    positions = np.array(structure.positions)
+    positions[-1] += step * structure.cell[0]
+    moved = Structure(structure.numbers, positions, structure.cell)
+    bad = LCAOSystem.single(moved, system.basis, system.pairs, dict(system.operators), system.meta[0])
+    said = refusal("labels", bad)
+    assert said.endswith(
+        "but |S| of two elements depends on the distance alone and decays with it; "
+        "the positions are not those of the run that wrote S: put its own STRU beside its matrices"
+    )
+
+
+def test_equal_atoms_have_equal_overlap_with_themselves(example: Callable[[str], RunResult]) -> None:
+    system = example("Si-dia-0").system
+    values = np.array(system.operators["overlap"])
+    values[0, onsite_value(system.operator("overlap"), 1, 0, 1)] += 0.5
+    assert "pair (1, 1, (0, 0, 0)) has |S| = " in refusal("labels", system.with_operator("overlap", values))
+
+
+def test_the_decay_of_the_overlap_need_not_be_compared(alsb: LCAOSystem) -> None:
+    faster = CheckSettings(label_decay_inv_ang=3.0)
+    with pytest.raises(CheckError, match="decays with it"):
+        certify(alsb, settings=faster)
+    certify(alsb, settings=CheckSettings(label_decay_inv_ang=None))
 
 
 def test_time_reversal(good: LCAOSystem) -> None:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -249,41 +245,6 @@ def test_an_existing_store_is_replaced_only_on_demand(tmp_path: Path) -> None:
         StoreWriter(tmp_path / "notes", overwrite=True),
     ):
         pass
-
-
-# --- interrupted writing -------------------------------------------------------------------------------------------
-
-
-def test_an_exception_leaves_nothing(tmp_path: Path) -> None:
-    def interrupted() -> None:
-        with StoreWriter(tmp_path / "store", settings=SMALL) as writer:
-            for k in range(3):  # a shard is on disk by then
-                writer.add(make(f"a{k}"))
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_killed_writer_leaves_the_old_store(tmp_path: Path) -> None:
-    path = tmp_path / "store"
-    write(path, make("old"))
-    script = (
-        "import sys, time; from nextham.core import OrbitalBasis; from nextham.data.store import StoreWriter\n"
-        "from nextham.testing import synthetic_system, zincblende\n"
-        "system = synthetic_system(zincblende(), OrbitalBasis.parse('Ga:1s As:1s'), cutoff_ang=3.0)\n"
-        "with StoreWriter(sys.argv[1], overwrite=True) as writer:\n"
-        "    writer.add(system); writer._flush(); print('half way', flush=True); time.sleep(60)\n"
-    )
-    with subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"half way\n"
-        os.kill(process.pid, signal.SIGKILL)
-    assert Store(path).ids == ("old",)
-    with StoreWriter(path, overwrite=True) as writer:
-        writer.add(make("new"))
-    assert Store(path).ids == ("new",)
 
 
 # --- damaged stores ------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ def folder(tmp_path):
     """A working folder with the default config, pointing at the examples."""
     values = yaml.safe_load((ROOT / "config.yaml").read_text())
     values["source"]["paths"] = [str(ROOT / "examples" / "abacus-runs")]
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     return tmp_path
 
 
@@ -42,7 +42,7 @@ def change(folder: Path, **sections: dict) -> None:
     values = yaml.safe_load((folder / "config.yaml").read_text())
     for name, section in sections.items():
         values[name] = {**values.get(name, {}), **section}
-    (folder / "config.yaml").write_text(yaml.safe_dump(values))
+    (folder / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
 
 
 def test_default_config_is_valid_and_complete():
@@ -78,6 +78,10 @@ def test_dry_run_plans_the_main_job(folder):
         ({"sauce": {"kind": "x"}}, "config.yaml: sauce is not a setting; did you mean source?"),
         ({"source": {"chunk_size": 0}}, "config.yaml: source.chunk_size: Input should be greater than or equal to 1"),
         ({"source": {"paths": ["nowhere"]}}, "source.paths: there is no nowhere"),
+        (
+            {"benchmark": {"subset": "tset"}},
+            "benchmark.subset is 'tset', but the split has train, val, test; name one of them",
+        ),
     ],
 )
 def test_a_bad_config_stops_the_dry_run(folder, section, sentence):
@@ -113,6 +117,8 @@ def test_small_run_from_runs_to_report(folder):
         archive = f"case-{name}.tar.xz"
         shutil.copy(ROOT / "examples" / "abacus-runs" / archive, runs / archive)
     (runs / "case-broken.tar.xz").write_bytes(b"not an archive")
+    values = yaml.safe_load((folder / "config.yaml").read_text())
+    (folder / "config.yaml").write_text(yaml.safe_dump({**values, "results": "my results"}, sort_keys=False))
     change(
         folder,
         source={"paths": ["runs"], "chunk_size": 3},
@@ -121,10 +127,10 @@ def test_small_run_from_runs_to_report(folder):
     )
     done = snakemake(folder, "--cores", "2")
     assert done.returncode == 0, done.stdout + done.stderr
-    page = (folder / "results" / "report" / "index.html").read_text()
+    page = (folder / "my results" / "report" / "index.html").read_text()
     assert "Gauge MAE" in page
-    assert json.loads((folder / "results" / "report" / "scores.json").read_text())
-    ledger = (folder / "results" / "dataset" / "ledger.jsonl").read_text()
+    assert json.loads((folder / "my results" / "report" / "scores.json").read_text())
+    ledger = (folder / "my results" / "dataset" / "ledger.jsonl").read_text()
     assert "broken" in ledger
     assert "nothing to be done" in snakemake(folder, "-n").stdout.lower()
 

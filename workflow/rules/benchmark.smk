@@ -1,9 +1,14 @@
 # Reference and predictions -> scores -> the report.
 
 ROWS = {
-    "model": f"--prediction {OUT}/prediction --name 'NextHAM, {cfg.model.preset}'",
-    "h0": "--baseline h0",
-    "zero": "--baseline zero",
+    "model": [
+        "--prediction",
+        f"{OUT}/prediction",
+        "--name",
+        f"NextHAM, {cfg.model.preset}",
+    ],
+    "h0": ["--baseline", "h0"],
+    "zero": ["--baseline", "zero"],
 }
 
 
@@ -24,8 +29,8 @@ rule score:
         subset=cfg.benchmark.subset,
         what=lambda wildcards: ROWS[wildcards.row],
     shell:
-        "nextham-bench score --reference {input.dataset} {params.what} --protocol {params.protocol}"
-        " --split {input.split} --subset {params.subset} -o {output} 2>&1 | tee {log}"
+        "nextham-bench score --reference {input.dataset:q} {params.what:q} --protocol {params.protocol:q}"
+        " --split {input.split:q} --subset {params.subset:q} -o {output:q} 2>&1 | tee {log:q}"
 
 
 rule report_page:
@@ -45,6 +50,6 @@ rule report_page:
     params:
         stage_version=1,
     shell:
-        "nextham-bench report {input.scores} --reference {input.dataset} --prediction {input.prediction}"
-        " -o {output.html} 2>&1 | tee {log}"
-        " && cp {input.scores[0]} {output.scores}"
+        "nextham-bench report {input.scores:q} --reference {input.dataset:q} --prediction {input.prediction:q}"
+        " -o {output.html:q} 2>&1 | tee {log:q}"
+        " && cp {input.scores[0]:q} {output.scores:q}"

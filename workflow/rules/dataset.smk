@@ -16,7 +16,7 @@ if cfg.source.kind == "abacus-runs":
             stage_version=1,
             settings=cfg.section("store", "checks"),
         shell:
-            "nextham import-abacus {input} -o {output} --allow-empty --settings {params.settings:q} 2>&1 | tee {log}"
+            "nextham import-abacus {input:q} -o {output:q} --allow-empty --settings {params.settings:q} 2>&1 | tee {log:q}"
 
 else:
 
@@ -35,8 +35,8 @@ else:
             engine=cfg.engine,
             settings=cfg.section(cfg.engine, "store", "checks"),
         shell:
-            "nextham scf {input} -o {output} --engine {params.engine} --allow-empty --settings {params.settings:q}"
-            " 2>&1 | tee {log}"
+            "nextham scf {input:q} -o {output:q} --engine {params.engine} --allow-empty --settings {params.settings:q}"
+            " 2>&1 | tee {log:q}"
 
 
 rule dataset:
@@ -50,7 +50,7 @@ rule dataset:
         stage_version=1,
         settings=cfg.section("store"),
     shell:
-        "nextham pack {input} -o {output} --settings {params.settings:q} 2>&1 | tee {log}"
+        "nextham pack {input:q} -o {output:q} --settings {params.settings:q} 2>&1 | tee {log:q}"
 
 
 rule split:
@@ -64,4 +64,4 @@ rule split:
         stage_version=1,
         settings=cfg.section("split"),
     shell:
-        "nextham split {input} -o {output} --settings {params.settings:q} 2>&1 | tee {log}"
+        "nextham split {input:q} -o {output:q} --settings {params.settings:q} 2>&1 | tee {log:q}"

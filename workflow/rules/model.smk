@@ -18,9 +18,9 @@ rule train:
         folder=f"{OUT}/training",
     shell:
         # The run folder outlives a killed job, so that training resumes; the checkpoint is copied when it is done.
-        "nextham train {input.dataset} --split {input.split} -o {params.folder} --resume --restart"
-        " --settings {params.settings:q} 2>&1 | tee {log}"
-        " && cp -r {params.folder}/best {output}"
+        "nextham train {input.dataset:q} --split {input.split:q} -o {params.folder:q} --resume --restart"
+        " --settings {params.settings:q} 2>&1 | tee {log:q}"
+        " && cp -r {params.folder:q}/best {output:q}"
 
 
 rule predict:
@@ -37,5 +37,5 @@ rule predict:
         stage_version=1,
         subset=cfg.benchmark.subset,
     shell:
-        "nextham predict {input.dataset} --checkpoint {input.model} --split {input.split} --subset {params.subset}"
-        " -o {output} 2>&1 | tee {log}"
+        "nextham predict {input.dataset:q} --checkpoint {input.model:q} --split {input.split:q} --subset {params.subset:q}"
+        " -o {output:q} 2>&1 | tee {log:q}"

@@ -9,6 +9,7 @@ from typing import Any
 
 from nextham.console import track
 from nextham.exceptions import InputError
+from nextham.files import whole
 from nextham_bench.report import content
 from nextham_bench.report.figures import Parity, band_overlay, error_by_distance
 from nextham_bench.schema import Scores, StructureRow
@@ -40,11 +41,9 @@ def write_report(
     check_comparable(scores)
     figures = store_figures(main, reference, prediction) if reference is not None else {}
     text = render(main, scores, figures)
-    path.parent.mkdir(parents=True, exist_ok=True)
     for file, written in ((path, text), (path.with_name("table.md"), markdown(scores))):
-        part = file.with_name(file.name + ".part")
-        part.write_text(written, encoding="utf-8")
-        part.replace(file)
+        with whole(file) as part:
+            part.write_text(written, encoding="utf-8")
 
 
 def main_score(scores: Sequence[Scores]) -> Scores:

@@ -17,6 +17,9 @@ _SUPPORT_OVERLAP: Final = 1e-6  # above this H has a block, too
 _REACH_SLACK_ANG: Final = 1e-4
 _SHARED_KEYS: Final = ("nspin", "lspinorb", "noncolin", "ecutwfc", "basis_type", "dft_functional")
 _POSITION_TOLERANCE: Final = 1e-9  # fractional; the log echoes ten decimals
+_UNIT_TOLERANCE: Final = (
+    1e-6  # relative; the log prints the lattice constant to eight decimals, older ones to six digits
+)
 
 
 def check_support(overlap: BlockMatrix, matrix: BlockMatrix, name: str, run: RunFolder) -> None:
@@ -34,26 +37,41 @@ def check_support(overlap: BlockMatrix, matrix: BlockMatrix, name: str, run: Run
 
 
 def check_echo(run: RunFolder) -> None:
-    """Check our reading of STRU against the positions that ABACUS echoes in its log."""
-    ours, echo = run.stru.fractional, run.log.fractional
-    if not len(echo):
+    """Check our reading of STRU against the positions that ABACUS echoes in its log.
+
+    Fractional ones must have been folded alike. Cartesian ones are printed as they are, so whole cells do not count;
+    where a log has no such table, the overlap alone tells (nextham.data.checks: labels).
+    """
+    stru, echo = run.stru, run.log.echo
+    if echo is None:
         return
-    if len(echo) != len(ours):
-        raise RunError(
-            Cause.INCONSISTENT, f"STRU of {run.path} has {len(ours)} atoms, its log {len(echo)}; the STRU was changed"
-        )
-    gap = np.abs(ours - echo)
-    if (gap > _POSITION_TOLERANCE).any():
-        k = int(np.argmax(gap.max(axis=1)))
+    if len(echo.positions) != len(stru.labels):
         raise RunError(
             Cause.INCONSISTENT,
-            f"atom {k + 1} ({run.stru.labels[k]}) of STRU in {run.path} is at {_vector(ours[k])}, in its log at "
-            f"{_vector(echo[k])} (fractional); the STRU was changed after the run",
+            f"STRU of {run.path} has {len(stru.labels)} atoms, its log {len(echo.positions)}; the STRU was changed",
+        )
+    if echo.unit_bohr is not None and abs(echo.unit_bohr / stru.lat0_bohr - 1) > _UNIT_TOLERANCE:
+        raise RunError(
+            Cause.INCONSISTENT,
+            f"STRU of {run.path} has the lattice constant {stru.lat0_bohr:.10g} Bohr, its log {echo.unit_bohr:.10g}; "
+            "the STRU was changed after the run",
+        )
+    printed, tolerance = echo.fractional(stru.cell_bohr, stru.lat0_bohr), _POSITION_TOLERANCE
+    if echo.unit_bohr is not None:
+        printed += np.rint(stru.fractional - printed)
+        tolerance *= max(1.0, float(np.linalg.norm(np.linalg.inv(stru.cell_bohr / stru.lat0_bohr))))
+    gap = np.abs(stru.fractional - printed).max(axis=1)
+    if gap.max() > tolerance:
+        k = int(np.argmax(gap))
+        raise RunError(
+            Cause.INCONSISTENT,
+            f"atom {k + 1} ({stru.labels[k]}) of STRU in {run.path} is at {_vector(stru.fractional[k])}, in its log at "
+            f"{_vector(printed[k])} (fractional), {gap[k]:.1e} apart; the STRU was changed after the run",
         )
 
 
 def _vector(x: NDArray[np.float64]) -> str:
-    return "(" + ", ".join(f"{c:.6f}" for c in x) + ")"
+    return "(" + ", ".join(f"{c:.10f}" for c in x) + ")"
 
 
 def check_same(h0: RunFolder, scf: RunFolder) -> None:
@@ -69,18 +87,19 @@ def check_same(h0: RunFolder, scf: RunFolder) -> None:
             Cause.INCONSISTENT,
             f"the STRU files of {h0.path} and {scf.path} hold different crystals; H0 and H must be of the same one",
         )
-    for label, species in a.species.items():
-        if (species.orb, species.upf) != (b.species[label].orb, b.species[label].upf):
+    for k, (one, two) in enumerate(zip(a.labels, b.labels, strict=True)):
+        mine, other = a.species[one], b.species[two]
+        if (mine.orb, mine.upf) != (other.orb, other.upf):
             raise RunError(
                 Cause.INCONSISTENT,
-                f"{h0.path} and {scf.path} use different pseudopotentials or orbitals for {label}; "
-                "use the same for both",
+                f"{h0.path} and {scf.path} use different pseudopotentials or orbitals for atom {k + 1} "
+                f"({one if one == two else f'{one}, {two}'}); use the same for both",
             )
     for key in _SHARED_KEYS:
-        one, two = h0.parameters.get(key), scf.parameters.get(key)
-        if one is not None and two is not None and one.split()[0].lower() != two.split()[0].lower():
+        here, there = h0.parameters.get(key), scf.parameters.get(key)
+        if here is not None and there is not None and here.split()[0].lower() != there.split()[0].lower():
             raise RunError(
-                Cause.INCONSISTENT, f"{key} is {one} in {h0.path} and {two} in {scf.path}; use the same for both"
+                Cause.INCONSISTENT, f"{key} is {here} in {h0.path} and {there} in {scf.path}; use the same for both"
             )
 
 

@@ -23,6 +23,21 @@ _NUMBER: Final = r"([-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)"
 
 
 @dataclasses.dataclass(frozen=True)
+class Echo:
+    """Positions of STRU as ABACUS read and folded them, at least ten decimals."""
+
+    positions: NDArray[np.float64]  # (n_atoms, 3)
+    unit_bohr: float | None  # the lattice constant as printed, where they are Cartesian; None: fractional
+
+    def fractional(self, cell_bohr: NDArray[np.float64], lat0_bohr: float) -> NDArray[np.float64]:
+        """Return fractional positions in a cell (3, 3), with the lattice constant in full."""
+        if self.unit_bohr is None:
+            return self.positions
+        out: NDArray[np.float64] = self.positions @ np.linalg.inv(cell_bohr / lat0_bohr)
+        return out
+
+
+@dataclasses.dataclass(frozen=True)
 class RunLog:
     """What a log says; energies in eV (CODATA)."""
 
@@ -36,7 +51,7 @@ class RunLog:
     autoset_moments: bool  # ABACUS put moments on the atoms of its own accord
     wall_time_s: float | None
     k: NDArray[np.float64]  # (n_k, 3) fractional
-    fractional: NDArray[np.float64]  # (n_atoms, 3) folded positions as ABACUS echoes them, 10 decimals
+    echo: Echo | None  # None where the log has no table of positions
     levels: Levels | None
     zetas: Mapping[str, Mapping[int, int]]  # atom label: number of shells of each l
     tail: str  # last lines, for the ledger
@@ -79,7 +94,7 @@ def parse_log(text: str) -> RunLog:
         autoset_moments="Autoset magnetism for this atom" in text,
         wall_time_s=_wall_time(text),
         k=k_tables[-1] if k_tables else np.zeros((0, 3)),
-        fractional=_positions(text),
+        echo=_echo(text),
         levels=levels,
         zetas=_zetas(text),
         tail="\n".join(text.splitlines()[-20:]),
@@ -125,7 +140,7 @@ def _k_tables(text: str) -> list[NDArray[np.float64]]:
 def _zetas(text: str) -> dict[str, dict[int, int]]:
     found = {}
     for part in (after[:_TYPE_CHARS] for after in text.split("READING ATOM TYPE")[1:]):
-        label = re.search(r"atom label\s*=\s*(\S+)", part)
+        label = re.search(r"[Aa]tom label\s*=\s*(\S+)", part)
         shells = re.findall(r"^ *L=(\d+), number of zeta\s*=\s*(\d+)", part, re.MULTILINE)
         if label and shells:
             found[label[1]] = {int(l): int(n) for l, n in shells}
@@ -137,10 +152,14 @@ def _table(text: str) -> NDArray[Any]:
     return np.array(rows, dtype=np.float64)
 
 
-def _positions(text: str) -> NDArray[np.float64]:
-    table = re.match(r"(?: *taud_[^\n]*\n)*", text[max(0, text.find("taud_")) :])  # the first: that of STRU
-    rows = [line.split()[1:4] for line in table[0].splitlines()] if table else []
-    return np.array(rows, dtype=np.float64).reshape(-1, 3)
+def _echo(text: str) -> Echo | None:
+    """First table of positions, that of STRU; its rows begin with taud_Si1, tauc_Si1 or, in newer builds, with Si."""
+    heading = r"^ *(?:DIRECT|CARTESIAN) COORDINATES *(?:\( *UNIT *= *(\S+) Bohr *\)\.?)? *\n[^\n]* x +y +z[^\n]*\n"
+    table = re.search(heading + r"((?: *\S+(?: +-?\d[-+.\deE]*){3}[^\n]*\n)+)", text, re.MULTILINE)
+    if not table:
+        return None
+    rows = [line.split()[1:4] for line in table[2].splitlines()]
+    return Echo(np.array(rows, dtype=np.float64), float(table[1]) if table[1] else None)
 
 
 def _levels(text: str, k_tables: list[NDArray[np.float64]]) -> Levels | None:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -170,24 +167,16 @@ class _Reader:
         return RunResult(system, self.scf.levels if self.scf else None)
 
     def _matrices(self, atoms: Atoms) -> dict[str, BlockMatrix]:
-        """Return the operators, each on its own pairs, in ABACUS's units; read side by side where there are cores."""
+        """Return the operators, each on its own pairs, in ABACUS's units."""
         with_s = next((run for run in self.runs if run.matrix("S")), self.runs[0])
-        calls = {"overlap": partial(_overlap, with_s, atoms)}
-        calls |= {
-            name: partial(_hamiltonian, run, atoms)
-            for name, run in (("h0", self.h0), ("hamiltonian", self.scf))
-            if run is not None
-        }
-        with ThreadPoolExecutor(min(len(calls), os.cpu_count() or 1)) as pool:
-            found = {name: pool.submit(call) for name, call in calls.items()}
-            out = {name: each.result() for name, each in found.items()}
+        out = {"overlap": read_operator(with_s.required_matrix("S"), atoms, spinor=with_s.spinor)}
+        if self.h0:
+            out["h0"] = _hamiltonian(self.h0, atoms)
+        if self.scf:
+            out["hamiltonian"] = _hamiltonian(self.scf, atoms)
         for name, matrix in out.items():
             check_support(out["overlap"], matrix, name, self.runs[0])
         return out
-
-
-def _overlap(run: RunFolder, atoms: Atoms) -> BlockMatrix:
-    return read_operator(run.required_matrix("S"), atoms, spinor=run.spinor)
 
 
 def _hamiltonian(run: RunFolder, atoms: Atoms) -> BlockMatrix:

@@ -9,6 +9,18 @@ from nextham.units import ABACUS_RYDBERG_EV, RYDBERG_EV
 TO_CODATA = RYDBERG_EV / ABACUS_RYDBERG_EV
 
 NEW_LOG = """                              ABACUS v3.11.0
+ READING ATOM TYPE 1
+                               Atom label = Si
+                      L=0, number of zeta = 2
+                      L=1, number of zeta = 2
+                      L=2, number of zeta = 1
+                  Number of atoms for this type = 2
+
+ DIRECT COORDINATES
+ atom                  x                  y                  z     mag
+   Si     0.000000000000     0.000000000000     0.000000000000  0.0000
+   Si     0.250000000000     0.250000000000     0.250000000000  0.0000
+
  #ELEC ITER# 1
  Electron density deviation 0.0312
 ----------------------------------------------------------
@@ -52,7 +64,8 @@ def test_a_log_of_3_9(run):
     assert len(log.drho) == len(log.step_energies_ev) == 9
     assert log.drho[-1] < 1e-6
     assert log.zetas == {"Be": {0: 4, 1: 1}, "S": {0: 2, 1: 2, 2: 1}}
-    np.testing.assert_array_equal(log.fractional, [[0, 0, 0], [0.25] * 3])
+    np.testing.assert_array_equal(log.echo.positions, [[0, 0, 0], [0.25] * 3])
+    assert log.echo.unit_bohr is None
     assert log.levels is not None
     assert log.levels.energies.shape == (216, 30)
     np.testing.assert_allclose(log.levels.k[1], [1 / 6, 0, 0], atol=1e-8)
@@ -72,6 +85,36 @@ def test_a_log_of_3_11():
     assert log.total_energy_ev == pytest.approx(-231.0 * TO_CODATA)
     assert log.drho == (0.0312, 2.5e-08)
     assert log.kmesh is None
+    assert log.zetas == {"Si": {0: 2, 1: 2, 2: 1}}
+    np.testing.assert_array_equal(log.echo.positions, [[0, 0, 0], [0.25] * 3])
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        """
+ CARTESIAN COORDINATES ( UNIT =      10.20000000 Bohr )
+ atom                  x                  y                  z     mag
+   Si     0.000000000000     0.000000000000     0.000000000000  0.0000
+   Si     0.250000000000     0.250000000000    -0.250000000000  0.0000
+""",
+        """
+ CARTESIAN COORDINATES ( UNIT = 10.2 Bohr ).
+         atom                   x                   y                   z                 mag
+     tauc_Si1                   0                   0                   0                   0
+     tauc_Si2                0.25                0.25               -0.25                   0
+""",
+    ],
+)
+def test_cartesian_positions(table):
+    echo = parse_log(table + "\n K-POINTS\n").echo
+    np.testing.assert_array_equal(echo.positions, [[0, 0, 0], [0.25, 0.25, -0.25]])
+    assert echo.unit_bohr == 10.2
+    np.testing.assert_allclose(echo.fractional(5.1 * np.eye(3), 10.2)[1], [0.5, 0.5, -0.5])
+
+
+def test_a_log_without_positions():
+    assert parse_log("K-POINTS DIRECT COORDINATES\n KPOINTS    DIRECT_X\n 1 0.0 0.0 0.0 1\n").echo is None
 
 
 @pytest.mark.parametrize("line", [" !! convergence has not been achieved @_@", " !!SCF IS NOT CONVERGED!!"])

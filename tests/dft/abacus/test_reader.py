@@ -7,9 +7,10 @@ import pytest
 from abacus_files import EXAMPLES, plain_read, unpacked, write_311, write_binary
 
 from nextham.core import SpinLayout
+from nextham.data.checks import certify
 from nextham.dft.abacus.reader import read_run
 from nextham.dft.engine import Cause, RunError
-from nextham.exceptions import InputError
+from nextham.exceptions import CheckError, InputError
 from nextham.physics.bands import eigenproblem
 from nextham.units import BOHR_ANG, RYDBERG_EV
 
@@ -240,15 +241,87 @@ def test_an_unconverged_scf(case, line):
     assert "Total  Time" in caught.value.log_tail
 
 
-def test_a_stru_that_was_changed(case):
+def relabelled(case, change):
+    """Rewrite the table of positions in both logs."""
+    for path in (case / H0 / "running_get_hs.log", case / SCF / "running_scf.log"):
+        path.write_text(change(path.read_text()))
+
+
+NEW_TABLE = """ DIRECT COORDINATES
+ atom                  x                  y                  z     mag
+   Be     0.000000000000     0.000000000000     0.000000000000  1.0000
+    S     0.250000000000     0.250000000000     0.250000000000  0.0000
+
+"""
+CARTESIAN_TABLE = """ CARTESIAN COORDINATES ( UNIT =      1.88972612 Bohr )
+ atom                  x                  y                  z     mag
+   Be     0.000000000000     0.000000000000     0.000000000000  1.0000
+    S     1.217500000000    -3.652500000000     1.217500000000  0.0000
+
+"""
+
+
+def with_table(table):
+    return lambda text: re.sub(r"DIRECT COORDINATES\n *atom.*\n(taud_.*\n)+", lambda _: table, text, count=1)
+
+
+@pytest.mark.parametrize("table", ["", NEW_TABLE, CARTESIAN_TABLE])
+def test_positions_in_logs_of_other_versions(example, case, table):
+    relabelled(case, with_table(table))
+    assert read_run(case, id="BeS-zb-0").system == example("BeS-zb-0").system
+
+
+@pytest.mark.parametrize("table", [None, NEW_TABLE, CARTESIAN_TABLE])
+def test_a_stru_that_was_changed(case, table):
+    if table:
+        relabelled(case, with_table(table))
     for folder in ("abacus_geths", "abacus_scf"):
         edit(case / folder / "STRU", "0.25", "1.26")
+    refused(
+        case,
+        Cause.INCONSISTENT,
+        "atom 2 (S) of STRU in {case}/abacus_scf is at (0.2600000000, 0.2500000000, 0.2500000000), in its log at "
+        "(0.2500000000, 0.2500000000, 0.2500000000) (fractional), 1.0e-02 apart; the STRU was changed after the run",
+    )
+
+
+def test_a_stru_that_was_changed_and_a_log_that_does_not_tell(case):
+    relabelled(case, with_table(""))
+    for folder in ("abacus_geths", "abacus_scf"):
+        edit(case / folder / "STRU", "0.25", "0.30")
+    with pytest.raises(CheckError) as caught:
+        certify(read_run(case).system)
+    assert caught.value.check == "labels"
+    assert re.fullmatch(
+        r"BeS: pair \(0, 1, .*\) has \|S\| = \S+ at \S+ Å and pair \(0, 1, .*\) has \|S\| = \S+ at \S+ Å, but \|S\| of "
+        r"two elements depends on the distance alone and decays with it; the positions are not those of the run that "
+        r"wrote S: put its own STRU beside its matrices",
+        str(caught.value),
+    )
+
+
+def test_another_lattice_constant(case):
+    relabelled(case, with_table(CARTESIAN_TABLE.replace("1.88972612", "1.90000000")))
+    refused(
+        case,
+        Cause.INCONSISTENT,
+        "STRU of {case}/abacus_scf has the lattice constant 1.889726125 Bohr, its log 1.9; "
+        "the STRU was changed after the run",
+    )
+
+
+def test_a_wrong_cell_label(case):
+    """Matrices of positions that were not folded: every R of atom 2 is off by one cell."""
+    relabelled(case, with_table(""))
+    for folder in ("abacus_geths", "abacus_scf"):
+        text = (case / folder / "STRU").read_text()
+        (case / folder / "STRU").write_text(text.replace("0.25", "0.75"))
     with pytest.raises(
         RunError,
         match=(
-            r"^BeS: atom 2 \(S\) of STRU in .* is at \(0.260000, 0.250000, 0.250000\), in its "
-            r"log at \(0.250000, 0.250000, 0.250000\) \(fractional\); the STRU was changed "
-            r"after the run"
+            r"BeS: STRU and S\(R\) disagree: the pair Be1-S2, R = .*, has an overlap of \S+ "
+            r"at \S+ Å, though its orbitals end at 7.408 Å; put the STRU of this very run "
+            r"beside its matrices, unchanged"
         ),
     ):
         read_run(case)
@@ -275,26 +348,18 @@ def test_two_recipes(case):
     )
 
 
-def test_a_wrong_cell_label(case):
-    """Matrices of positions that were not folded: every R of atom 2 is off by one cell."""
-    for folder in (H0, SCF):
-        (case / folder / ("running_scf.log" if folder is SCF else "running_get_hs.log")).write_text(
-            (case / folder / ("running_scf.log" if folder is SCF else "running_get_hs.log"))
-            .read_text()
-            .replace("taud_", "was_")
-        )
-    for folder in ("abacus_geths", "abacus_scf"):
-        text = (case / folder / "STRU").read_text()
-        (case / folder / "STRU").write_text(text.replace("0.25", "0.75"))
-    with pytest.raises(
-        RunError,
-        match=(
-            r"BeS: STRU and S\(R\) disagree: the pair Be1-S2, R = .*, has an overlap of \S+ "
-            r"at \S+ Å, though its orbitals end at 7.408 Å; put the STRU of this very run "
-            r"beside its matrices, unchanged"
-        ),
-    ):
-        read_run(case)
+def test_labels_of_one_element_may_differ_between_the_runs(example, case):
+    text = (case / "abacus_scf/STRU").read_text()
+    (case / "abacus_scf/STRU").write_text(re.sub(r"^Be\b(?!_)", "Be1", text, flags=re.MULTILINE))
+    read, plain = read_run(case).system, example("BeS-zb-0").system
+    assert all(np.array_equal(read.operators[name], plain.operators[name]) for name in plain.operators)
+    edit(case / "abacus_scf/STRU", "Be.upf", "Be_other.upf")
+    refused(
+        case,
+        Cause.INCONSISTENT,
+        "{case}/abacus_geths and {case}/abacus_scf use different pseudopotentials or orbitals for atom 1 (Be, Be1); "
+        "use the same for both",
+    )
 
 
 def test_an_scf_is_not_h0(case):
