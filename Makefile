@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# jobs of the workflow call nextham and nextham-bench by name
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: run test lint bench clean help
 
