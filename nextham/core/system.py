@@ -37,7 +37,8 @@ class Provenance:
     engine: str = ""  # "abacus", "lcao", or the model that predicted
     engine_version: str = ""
     h0_definition: str = ""  # id of the H0 definition, e.g. "atomic-density-step0"
-    magnetism: str = ""  # "nonmagnetic", "autoset" or "moments"
+    magnetism: str = ""  # of H, without one of H0: "nonmagnetic", or how it became magnetic: "autoset", "moments"
+    h0_magnetism: str = ""  # of H0, where it is not that of H
     fermi_energy_ev: float | None = None
     total_energy_ev: float | None = None
     n_electrons: float | None = None
@@ -58,7 +59,7 @@ class Provenance:
         if not _ID.fullmatch(self.id):
             raise InputError(
                 f"{self.id!r} cannot name a structure: an id becomes the name of a folder, so it has letters, digits "
-                "and . _ + = ( ) - only, and does not start with a dot"
+                "and . _ + = ( ) - only, and does not start with a dot; rename the folder or file, or give an --id"
             )
         if self.kmesh is not None:
             object.__setattr__(self, "kmesh", tuple(int(n) for n in self.kmesh))

@@ -28,7 +28,8 @@ CHECKS: Final = {
     "hermitian": "on-site blocks are Hermitian (the others are by construction)",
     "support": "every pair with S has H and H0",
     "labels": "positions are folded and those of S: its blocks are as large as the distances say, and none is missing",
-    "time-reversal": "H and H0 of a nonmagnetic structure are even under time reversal",
+    "h0-differs": "H0 and H are not the same numbers",
+    "time-reversal": "H and H0, each of a nonmagnetic run, are even under time reversal",
     "overlap-positive": "S(k) is positive definite on a mesh",
     "electron-count": "the levels below E_F hold the engine's number of electrons",
     "bands": "H(R) and S(R) give the levels that the engine printed",
@@ -58,6 +59,7 @@ def certify(
     facts: dict[str, Any] = {}
     skipped: dict[str, str] = {}
     _present(system, required, skipped)
+    _check_h0_differs(system, skipped)
     facts |= _overlap_facts(system, settings, skipped)
     facts |= _symmetry_facts(system, settings, skipped)
     symmetric = facts.get("time_reversal_ev", 0.0) <= settings.time_reversal_tolerance_ev
@@ -88,6 +90,17 @@ def _present(system: LCAOSystem, required: Collection[str], skipped: dict[str, s
             )
         if not matrix.values.any():
             raise CheckError("not-empty", f"{meta.id}: the {name} is empty or zero everywhere; run the engine again")
+
+
+def _check_h0_differs(system: LCAOSystem, skipped: dict[str, str]) -> None:
+    if not {"h0", "hamiltonian"} <= set(system.operators):
+        skipped["h0-differs"] = "there are not both H and H0"
+    elif np.array_equal(system.operators["h0"], system.operators["hamiltonian"]):
+        raise CheckError(
+            "h0-differs",
+            f"{system.ids[0]}: H0 and H are equal in every number, which no self-consistency gives; "
+            "one file is a copy of the other: put each run's own matrix in its place",
+        )
 
 
 def _overlap_facts(system: LCAOSystem, settings: CheckSettings, skipped: dict[str, str]) -> dict[str, Any]:
@@ -150,15 +163,16 @@ def _symmetry_facts(system: LCAOSystem, settings: CheckSettings, skipped: dict[s
         facts["hermitian_ev"] = max(odd, facts.get("hermitian_ev", 0.0))
         _, odd = narrowed(matrix.values, SpinLayout.TIME_REVERSAL)
         facts["time_reversal_ev" if operator == "hamiltonian" else "time_reversal_h0_ev"] = odd
-        if meta.magnetism == "nonmagnetic" and odd > settings.time_reversal_tolerance_ev:
+        magnetism = (operator == "h0" and meta.h0_magnetism) or meta.magnetism
+        if magnetism != "nonmagnetic":
+            skipped["time-reversal"] = f"the magnetism of the {operator} is {magnetism or 'unknown'!r}"
+        elif odd > settings.time_reversal_tolerance_ev:
             raise CheckError(
                 "time-reversal",
                 f"{name}: the {operator} breaks time reversal by {odd:.2e} eV (tolerance "
-                f"{settings.time_reversal_tolerance_ev:g}) though its magnetism is 'nonmagnetic'; "
-                "start it without moments, or say magnetism 'autoset' or 'moments'",
+                f"{settings.time_reversal_tolerance_ev:g}) though its run is nonmagnetic; its file is damaged or of "
+                "another run: run it again, or raise checks.time_reversal_tolerance_ev in --settings",
             )
-    if energies and meta.magnetism != "nonmagnetic":
-        skipped["time-reversal"] = f"the magnetism is {meta.magnetism or 'unknown'!r}"
     return facts
 
 

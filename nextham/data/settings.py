@@ -7,6 +7,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from nextham.physics.spin import TIME_REVERSAL_NOISE_EV
+
 
 class StoreSettings(BaseModel):
     """How records become files."""
@@ -42,10 +44,10 @@ class CheckSettings(BaseModel):
 
     hermitian_tolerance_ev: float = Field(default=1e-6, gt=0, description="Largest |H_ii(0) - H_ii(0)†|.")
     time_reversal_tolerance_ev: float = Field(
-        default=2e-5,
+        default=TIME_REVERSAL_NOISE_EV,
         gt=0,
-        description="Largest part of H and H0 odd under time reversal when the magnetism is 'nonmagnetic'. Converged "
-        "runs that started from moments keep up to 6e-6 eV.",
+        description="Largest part odd under time reversal of H and H0, of each when its magnetism is 'nonmagnetic'. "
+        "Converged runs that lost their starting moments keep up to 6e-6 eV.",
     )
     mesh_spacing_inv_ang: float = Field(
         default=0.7, gt=0, description="Largest step of the k mesh for S(k), the gap and the electron count."

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from nextham.core.blocks import SpinLayout, widened
 
+TIME_REVERSAL_NOISE_EV: Final = 2e-5  # what converged runs that lose their starting moments keep: up to 6e-6 eV
 SPIN_BLOCKS: Final = ("uu", "ud", "du", "dd")  # ↑↑ ↑↓ ↓↑ ↓↓
 
 

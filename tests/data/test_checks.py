@@ -101,13 +101,17 @@ def test_real_runs_pass_every_check(example: Callable[[str], RunResult], name: s
 
 def test_h0_alone(good: LCAOSystem) -> None:
     found = certify(good.without("hamiltonian"), required=("overlap", "h0"))
-    assert found.skipped == {"electron-count": "there is no H", "bands": "there is no H"}
+    assert found.skipped == {
+        "h0-differs": "there are not both H and H0",
+        "electron-count": "there is no H",
+        "bands": "there is no H",
+    }
     assert found.overlap_min == pytest.approx(certify(good).overlap_min)
 
 
 def test_a_magnetic_system_is_not_held_to_time_reversal(good: LCAOSystem) -> None:
     found = certify(magnetic(good).with_meta(magnetism="moments"))
-    assert found.skipped["time-reversal"] == "the magnetism is 'moments'"
+    assert found.skipped["time-reversal"] == "the magnetism of the h0 is 'moments'"
     assert found.time_reversal_ev is not None
     assert found.time_reversal_ev > 1e-3
 
@@ -234,11 +238,29 @@ def test_time_reversal(good: LCAOSystem) -> None:
     said = refusal("time-reversal", magnetic(good))
     assert said.startswith("good: the hamiltonian breaks time reversal by ")
     assert said.endswith(
-        "(tolerance 2e-05) though its magnetism is 'nonmagnetic'; start it without moments, "
-        "or say magnetism 'autoset' or 'moments'"
+        "(tolerance 2e-05) though its run is nonmagnetic; its file is damaged or of another run: run it again, "
+        "or raise checks.time_reversal_tolerance_ev in --settings"
     )
     odd = good.with_operator("h0", good.operator("h0").with_layout(SpinLayout.FULL).values + 1e-4)
     assert refusal("time-reversal", odd).startswith("good: the h0 breaks time reversal by 1.00e-04 eV")
+
+
+def test_each_operator_is_held_to_the_magnetism_of_its_own_run(good: LCAOSystem) -> None:
+    both = magnetic(good)
+    h_alone = both.with_meta(magnetism="autoset", h0_magnetism="nonmagnetic")
+    assert certify(h_alone).skipped["time-reversal"] == "the magnetism of the hamiltonian is 'autoset'"
+    odd = both.operators["hamiltonian"]
+    h0_alone = good.with_operator("h0", odd).with_meta(h0_magnetism="moments")
+    assert certify(h0_alone).skipped["time-reversal"] == "the magnetism of the h0 is 'moments'"
+    swapped = h_alone.with_operator("h0", odd + 1e-3)
+    assert refusal("time-reversal", swapped).startswith("good: the h0 breaks time reversal by ")
+
+
+def test_a_copied_file(good: LCAOSystem) -> None:
+    assert refusal("h0-differs", good.with_operator("h0", good.operators["hamiltonian"])) == (
+        "good: H0 and H are equal in every number, which no self-consistency gives; "
+        "one file is a copy of the other: put each run's own matrix in its place"
+    )
 
 
 def test_time_reversal_forgives_noise_of_a_run_that_started_from_moments(good: LCAOSystem) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextham.core import BlockMatrix, LCAOSystem, symbol
-from nextham.dft.abacus.folder import RunFolder
+from nextham.dft.abacus.folder import RunFolder, truthy
 from nextham.dft.engine import Cause, RunError
 
 _STRONG_OVERLAP: Final = 1e-4  # blocks with an element above this belong to near pairs
@@ -97,10 +97,14 @@ def check_same(h0: RunFolder, scf: RunFolder) -> None:
             )
     for key in _SHARED_KEYS:
         here, there = h0.parameters.get(key), scf.parameters.get(key)
-        if here is not None and there is not None and here.split()[0].lower() != there.split()[0].lower():
+        if here is not None and there is not None and _read(key, here) != _read(key, there):
             raise RunError(
                 Cause.INCONSISTENT, f"{key} is {here} in {h0.path} and {there} in {scf.path}; use the same for both"
             )
+
+
+def _read(key: str, value: str) -> str | bool:
+    return truthy(value) if key in ("lspinorb", "noncolin") else value.split(maxsplit=1)[0].lower()
 
 
 def check_is_h0(run: RunFolder) -> None:
@@ -118,8 +122,18 @@ def check_is_h0(run: RunFolder) -> None:
 
 
 def check_converged(run: RunFolder) -> None:
-    """Check that the log says so."""
+    """Check that the log says so, and that it is whole: it ends with the total time, after the levels.
+
+    A whole log without levels (out_band 0 in some versions) is good; the check of bands is then skipped.
+    """
     if run.log.converged:
+        if run.log.wall_time_s is None and run.levels is None:
+            raise RunError(
+                Cause.TRUNCATED,
+                f"{run.log_path} ends before the levels and the total time are printed; "
+                "copy the whole log, or run the job again",
+                log_tail=run.log.tail,
+            )
         return
     drho = f" (density error {run.log.drho[-1]:.1e} after {len(run.log.drho)} steps)" if run.log.drho else ""
     raise RunError(

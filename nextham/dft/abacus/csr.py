@@ -218,9 +218,9 @@ class CsrFile:
 
         rows = rows_of(pointers, len(columns))
         if len(rows) != len(columns):
-            raise self._error(
-                Cause.INCONSISTENT, at, f"the row pointers of the block R = {R} do not match its elements"
-            )
+            cut = self.layout is not CsrLayout.BINARY and self._bytes[-1:] != b"\n"  # within its last number
+            cause = Cause.TRUNCATED if cut else Cause.INCONSISTENT
+            raise self._error(cause, at, f"the row pointers of the block R = {R} do not match its elements")
         if len(columns) and columns.max() >= self.dimension:
             what = f"column {columns.max()} of the block R = {R} lies outside the dimension {self.dimension}"
             raise self._error(Cause.INCONSISTENT, at, what)

@@ -67,9 +67,14 @@ class RunFolder:
     @cached_property
     def log(self) -> RunLog:
         """The log of the run."""
+        return read_log(self.log_path)
+
+    @property
+    def log_path(self) -> Path:
+        """Where it is."""
         for name in _LOGS:
             if (self.out / name).is_file():
-                return read_log(self.out / name)
+                return self.out / name
         raise RunError(Cause.MISSING_FILE, f"there is no {' or '.join(_LOGS[:2])} in {self.out}; run the job again")
 
     @cached_property
@@ -111,7 +116,7 @@ class RunFolder:
     def n_spin(self) -> int:
         """The nspin of the run: lspinorb and noncolin force it to 4."""
         keys = self.parameters
-        if any(keys.get(key, "0").lower() in ("1", "true", "t", "yes") for key in ("lspinorb", "noncolin")):
+        if any(truthy(keys.get(key, "0")) for key in ("lspinorb", "noncolin")):
             return 4
         return int(keys.get("nspin", "1"))
 
@@ -136,6 +141,15 @@ class RunFolder:
             if name and (folder / name).is_file():
                 return folder / name
         return None
+
+
+def truthy(value: str) -> bool:
+    """Tell whether ABACUS reads the value of a switch in INPUT as on.
+
+    >>> [truthy(word) for word in ("1", ".true.", "Yes", "0")]
+    [True, True, True, False]
+    """
+    return value.split(maxsplit=1)[0].strip(".").lower() in ("1", "true", "t", "yes", "y") if value.strip() else False
 
 
 def read_input(path: Path) -> dict[str, str]:

@@ -9,21 +9,37 @@ from typing import Final
 import numpy as np
 
 from nextham.core import Provenance, symbol
-from nextham.dft.abacus.folder import RunFolder
+from nextham.dft.abacus.folder import RunFolder, truthy
 from nextham.dft.abacus.shells import cutoffs_ang
 from nextham.dft.abacus.stru import element_of
+from nextham.physics.spin import TIME_REVERSAL_NOISE_EV
 from nextham.units import RYDBERG_EV
 
 H0_DEFINITION: Final = "atomic-density-step0"  # H of the superposed atomic densities, before any self-consistency
+_NO_MOMENT: Final = 1e-5  # Bohr magnetons
 
 
-def provenance(id: str, h0: RunFolder | None, scf: RunFolder | None) -> Provenance:
-    """Return where the operators of a structure come from; keys and energies of the SCF run go first."""
+def provenance(
+    id: str, h0: RunFolder | None, scf: RunFolder | None, odd_ev: Mapping[str, float] | None = None
+) -> Provenance:
+    """Return where the operators of a structure come from; keys and energies of the SCF run go first.
+
+    Args:
+        id: of the structure.
+        h0: run of H0.
+        scf: run of H.
+        odd_ev: largest part of ``h0`` and ``hamiltonian`` that is odd under time reversal.
+    """
     runs = [run for run in (scf, h0) if run is not None]
     run = runs[0]
     log, keys = run.log, run.parameters
     versions = list(dict.fromkeys(r.log.version.removeprefix("v") for r in runs if r.log.version))
-    start = h0 or run
+    odd = odd_ev or {}
+    magnetism = {
+        name: _magnetism(r, odd.get(name, 0.0)) for name, r in (("hamiltonian", scf), ("h0", h0)) if r is not None
+    }
+    of_record = next(iter(magnetism.values()))
+    of_h0 = magnetism.get("h0", of_record)
     digests = [r.sha256 for r in runs]
     sigma = _number(keys.get("smearing_sigma"))
     electrons = log.n_electrons if log.n_electrons is not None else _number(keys.get("nelec")) or None
@@ -32,7 +48,8 @@ def provenance(id: str, h0: RunFolder | None, scf: RunFolder | None) -> Provenan
         engine="abacus",
         engine_version=", ".join(versions),
         h0_definition=H0_DEFINITION if h0 else "",
-        magnetism=_magnetism(start),
+        magnetism=of_record,
+        h0_magnetism=of_h0 if of_h0 != of_record else "",
         fermi_energy_ev=log.fermi_energy_ev if scf else None,
         total_energy_ev=log.total_energy_ev if scf else None,
         n_electrons=electrons,
@@ -51,15 +68,30 @@ def provenance(id: str, h0: RunFolder | None, scf: RunFolder | None) -> Provenan
     )
 
 
-def _magnetism(run: RunFolder) -> str:
-    """Tell what moments the density of a run starts from; with noncolin 0 only the z part of a moment enters."""
-    if run.log.autoset_moments:
-        return "autoset"
-    moments = run.stru.moments
+def _magnetism(run: RunFolder, odd_ev: float) -> str:
+    """Tell whether an operator is magnetic, and how its density became so.
+
+    A run that cannot be magnetic is nonmagnetic whatever its file holds, so that the checks see a damaged one. Any
+    other is nonmagnetic if its operator is even under time reversal: most runs that start from moments lose them.
+    """
+    start = _start(run)
+    if start == "nonmagnetic" or odd_ev <= TIME_REVERSAL_NOISE_EV:
+        return "nonmagnetic"
+    return start
+
+
+def _start(run: RunFolder) -> str:
+    """Tell what moments the density starts from; with noncolin 0 only the z part of a moment enters.
+
+    Without any moment in STRU ABACUS sets some of its own accord, which not every version says in its log.
+    """
+    moments = np.abs(run.stru.moments)
     if run.n_spin == 1:
         return "nonmagnetic"
-    seen = moments if run.parameters.get("noncolin", "0") in ("1", "true") else moments[:, 2:]
-    return "moments" if np.abs(seen).max() > 1e-5 else "nonmagnetic"
+    if run.log.autoset_moments or moments.max() <= _NO_MOMENT:
+        return "autoset"
+    seen = moments if truthy(run.parameters.get("noncolin", "0")) else moments[:, 2:]
+    return "moments" if seen.max() > _NO_MOMENT else "nonmagnetic"
 
 
 def _files(run: RunFolder, kind: str, key: str) -> Mapping[str, str]:

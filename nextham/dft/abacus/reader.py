@@ -28,12 +28,12 @@ from nextham.dft.abacus.provenance import provenance
 from nextham.dft.abacus.shells import run_basis
 from nextham.dft.engine import Cause, RunError, RunResult
 from nextham.exceptions import InputError
-from nextham.physics.spin import narrowest
+from nextham.physics.spin import narrowed, narrowest
 from nextham.units import RYDBERG_EV
 
 H0_FOLDER: Final = "abacus_geths"
 SCF_FOLDER: Final = "abacus_scf"
-SPIN_TOLERANCE_RY: Final = 5e-10  # half the last printed digit of small elements: what a narrower spin layout may drop
+OVERLAP_NOISE: Final = 5e-10  # of spin components and imaginary parts of S, which has none; printed digits
 _ARCHIVES: Final = (".tar", ".tar.xz", ".tar.gz", ".tgz", ".tar.bz2")
 
 
@@ -91,12 +91,13 @@ class FinishedRun:
 
 
 def case_id(path: str | Path) -> str:
-    """Return the structure id that a folder or archive is named after.
+    """Return the structure id that a case folder, its archive or a run folder in it is named after.
 
-    >>> case_id("runs/case-GaAs-zb-1.tar.xz")
-    'GaAs-zb-1'
+    >>> case_id("runs/case-GaAs-zb-1.tar.xz"), case_id("runs/case-GaAs-zb-1/abacus_scf")
+    ('GaAs-zb-1', 'GaAs-zb-1')
     """
-    name = Path(path).resolve().name
+    place = Path(path).resolve()
+    name = place.parent.name if place.name in (H0_FOLDER, SCF_FOLDER) else place.name
     for ending in _ARCHIVES:
         name = name.removesuffix(ending)
     return name.removeprefix("case-")
@@ -161,7 +162,8 @@ class _Reader:
         for matrix in matrices.values():
             pairs = pairs.union(matrix.pairs)
         values = {name: _narrowed(name, matrix.on(pairs), self.runs[0]) for name, matrix in matrices.items()}
-        meta = provenance(self.id, self.h0, self.scf)
+        odd = {name: _odd_ev(values[name]) for name in values if name != "overlap"}
+        meta = provenance(self.id, self.h0, self.scf, odd)
         system = LCAOSystem.single(structure, atoms.basis, pairs, values, meta)
         check_reach(system, meta.orbital_cutoff_ang)
         return RunResult(system, self.scf.levels if self.scf else None)
@@ -195,11 +197,16 @@ def _hamiltonian(run: RunFolder, atoms: Atoms) -> BlockMatrix:
     return up.with_values(values)
 
 
+def _odd_ev(values: NDArray[Any]) -> float:
+    """Largest part that is odd under time reversal."""
+    return narrowed(values, SpinLayout.TIME_REVERSAL)[1]
+
+
 def _narrowed(name: str, matrix: BlockMatrix, run: RunFolder) -> NDArray[Any]:
     """Values in the narrowest exact spin layout, in eV."""
-    kept, _ = narrowest(matrix.values, SPIN_TOLERANCE_RY)
     if name != "overlap":
-        return kept * RYDBERG_EV
+        return narrowest(matrix.values, 0.0)[0] * RYDBERG_EV
+    kept, _ = narrowest(matrix.values, OVERLAP_NOISE)
     if SpinLayout.of(kept) is not SpinLayout.SCALAR:
         raise RunError(Cause.INCONSISTENT, f"S(R) in {run.out} is not real and equal for both spins; run the job again")
     return kept

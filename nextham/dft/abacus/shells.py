@@ -28,6 +28,7 @@ def run_basis(runs: list[RunFolder]) -> OrbitalBasis:
     basis: OrbitalBasis | None = None
     seen = ""
     for run in runs:
+        _check_species(run)
         for found, where in _sources(run):
             try:
                 basis = OrbitalBasis(found) | basis if basis is not None else OrbitalBasis(found)
@@ -44,6 +45,21 @@ def run_basis(runs: list[RunFolder]) -> OrbitalBasis:
                 )
     assert basis is not None
     return basis
+
+
+def _check_species(run: RunFolder) -> None:
+    """Check that the labels of one element (Fe1, Fe2) use the same files: orbitals belong to elements."""
+    first: dict[int, str] = {}
+    for label, species in run.stru.species.items():
+        other = first.setdefault(element_of(label), label)
+        for kind, key in (("orbital files", "orb"), ("pseudopotentials", "upf")):
+            mine, its = getattr(species, key), getattr(run.stru.species[other], key)
+            if mine != its:
+                raise RunError(
+                    Cause.INCONSISTENT,
+                    f"{run.path / 'STRU'} gives {symbol(element_of(label))} two {kind}, {its} ({other}) and {mine} "
+                    f"({label}); use one for every atom of an element",
+                )
 
 
 def cutoffs_ang(run: RunFolder) -> dict[str, float]:
@@ -67,9 +83,7 @@ def _sources(run: RunFolder) -> list[tuple[Shells, str]]:
     shells = {element_of(label): parse_orb_header(_head(file)) for label, file in files.items() if file}
     if shells:
         found.append((shells, "the .orb files"))
-    if run.log.zetas:
-        from_log = {element_of(label): _shells(counts) for label, counts in run.log.zetas.items()}
-        found.append((from_log, f"the log in {run.out}"))
+    found += [({element_of(label): _shells(n)}, f"the log in {run.out}") for label, n in run.log.zetas.items()]
     return found
 
 

@@ -184,6 +184,16 @@ def test_a_truncated_matrix(case):
     assert caught.value.cause is Cause.TRUNCATED
 
 
+def test_a_matrix_cut_within_its_last_number(case):
+    path = case / SCF / H_FILE
+    path.write_bytes(path.read_bytes().rstrip()[:-1])
+    with pytest.raises(
+        RunError, match=r"line \d+: the row pointers of the block R = .* do not match its elements; "
+    ) as caught:
+        read_run(case)
+    assert caught.value.cause is Cause.TRUNCATED
+
+
 def test_a_matrix_of_another_dimension(case):
     path = case / SCF / H_FILE
     edit(path, "Matrix Dimension of H(R): 40", "Matrix Dimension of H(R): 52")
@@ -239,6 +249,26 @@ def test_an_unconverged_scf(case, line):
         read_run(case)
     assert caught.value.cause is Cause.UNCONVERGED
     assert "Total  Time" in caught.value.log_tail
+
+
+@pytest.mark.parametrize("mark", [" kpoint (Cartesian) =", " EFERMI = "])
+def test_a_log_that_was_cut(case, mark):
+    path = case / SCF / "running_scf.log"
+    text = path.read_text()
+    path.write_text(text[: text.rindex(mark) + 200])
+    refused(
+        case,
+        Cause.TRUNCATED,
+        "{case}/abacus_scf/OUT.ABACUS/running_scf.log ends before the levels and the total time are printed; "
+        "copy the whole log, or run the job again",
+    )
+
+
+def test_a_whole_log_without_levels(case):
+    edit(case / SCF / "running_scf.log", "STATE ENERGY(eV) AND OCCUPATIONS", "OTHER")
+    result = read_run(case)
+    assert result.levels is None
+    assert certify(result.system, levels=result.levels).skipped == {"bands": "there are no printed levels"}
 
 
 def relabelled(case, change):
@@ -410,6 +440,35 @@ def test_orbitals_that_disagree(case):
         read_run(case)
 
 
+def test_two_bases_of_one_element(case):
+    """Two labels of one element: with one file each, and with shells that differ."""
+    for folder in ("abacus_geths", "abacus_scf"):
+        path = case / folder / "STRU"
+        text = path.read_text().replace("S 1.0 S.upf", "Be2 1.0 Be.upf")
+        path.write_text(re.sub(r"^S$", "Be2", text, flags=re.MULTILINE))
+    refused(
+        case,
+        Cause.INCONSISTENT,
+        "{case}/abacus_scf/STRU gives Be two orbital files, Be_gga_7au_100Ry_4s1p.orb (Be) and "
+        "S_gga_7au_100Ry_2s2p1d.orb (Be2); use one for every atom of an element",
+    )
+    for folder, log in ((H0, "running_get_hs.log"), (SCF, "running_scf.log")):
+        edit(case / folder.split("/")[0] / "STRU", "S_gga_7au_100Ry_2s2p1d.orb", "Be_gga_7au_100Ry_4s1p.orb")
+        edit(case / folder / log, "atom label = S\n", "atom label = Be2\n")
+    (case / SCF / "Orbital").unlink()
+    with pytest.raises(RunError, match=r"disagree: Be has two orbital bases, .*; use one"):
+        read_run(case)
+
+
+def test_ids_of_run_folders(case):
+    assert read_run(scf_dir=case / "abacus_scf").system.ids == ("BeS",)
+    assert read_run(h0_dir=case / "abacus_geths").system.ids == ("BeS",)
+    with pytest.raises(
+        InputError, match=r"'Be S' cannot name a structure: .*; rename the folder or file, or give an --id"
+    ):
+        read_run(case, id="Be S")
+
+
 def test_orb_files_give_the_shells_and_the_radius(case):
     folder = case / "abacus_geths"
     edit(folder / "INPUT", "orbital_dir ../../pporb/orbital", "orbital_dir .")
@@ -424,13 +483,51 @@ def test_orb_files_give_the_shells_and_the_radius(case):
     assert result.system.meta[0].orbitals["Be"].startswith("Be_gga_7au_100Ry_4s1p.orb@sha256:")
 
 
-def test_autoset_moments_are_recorded(case):
-    edit(
-        case / H0 / "running_get_hs.log",
-        "TOTAL ATOM NUMBER",
-        "Autoset magnetism for this atom = [ 1, 1, 1 ]\n TOTAL ATOM NUMBER",
-    )
-    assert read_run(case).system.meta[0].magnetism == "autoset"
+def polarise(path):
+    """Write a matrix anew with h_z = 0.01 Ry on the diagonal of the first orbital."""
+    dimension, blocks = plain_read(path)
+    home = blocks[0, 0, 0].tolil()
+    home[0, 0] += 0.01
+    home[1, 1] -= 0.01
+    blocks[0, 0, 0] = home.tocsr()
+    path.unlink()
+    write_311(path.with_name("hrs1_nao.csr"), dimension, {R: m for R, m in blocks.items() if m.nnz})
+
+
+def magnetism(case):
+    meta = read_run(case).system.meta[0]
+    return meta.magnetism, meta.h0_magnetism
+
+
+def test_an_scf_that_loses_its_moments_is_nonmagnetic(case):
+    edit(case / "abacus_scf/STRU", "mag 1.0 0.0 0.0", "mag 1.0 0.0 1.5")
+    assert magnetism(case) == ("nonmagnetic", "")
+
+
+def test_an_scf_that_becomes_magnetic(case):
+    polarise(case / SCF / H_FILE)
+    with pytest.raises(CheckError, match=r"BeS: the hamiltonian breaks time reversal by .* its run is nonmagnetic"):
+        certify(read_run(case).system)  # moments in the plane cannot enter with noncolin 0
+    edit(case / "abacus_scf/STRU", "mag 1.0 0.0 0.0", "mag 0.0")
+    system = read_run(case).system
+    assert magnetism(case) == ("autoset", "nonmagnetic")
+    assert system.operator("hamiltonian").layout is SpinLayout.FULL
+    assert certify(system).skipped["time-reversal"] == "the magnetism of the hamiltonian is 'autoset'"
+    edit(case / "abacus_scf/STRU", "mag 0.0", "mag 1.5")
+    assert magnetism(case) == ("moments", "nonmagnetic")
+
+
+def test_a_magnetic_h0(case):
+    polarise(case / H0 / H_FILE)
+    with pytest.raises(CheckError, match=r"BeS: the h0 breaks time reversal by 1.36e-01 eV .* its run is nonmagnetic"):
+        certify(read_run(case).system)
+    edit(case / "abacus_geths/STRU", "mag 1.0 0.0 0.0", "mag 0.0 0.0 0.0")
+    assert magnetism(case) == ("nonmagnetic", "autoset")  # though the log does not say so
+    certify(read_run(case).system)
+    edit(case / "abacus_geths/STRU", "mag 0.0 0.0 0.0", "mag 1.0 0.0 0.0")
+    edit(case / "abacus_geths/INPUT", "lspinorb 1", "lspinorb .true.\nnoncolin Yes")
+    edit(case / "abacus_scf/INPUT", "lspinorb 1", "lspinorb 1\nnoncolin 1")
+    assert magnetism(case) == ("nonmagnetic", "moments")
 
 
 def test_what_is_no_case(case, tmp_path):
