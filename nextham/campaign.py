@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import shutil
 import traceback
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
@@ -92,6 +93,7 @@ class Summary:
     store: Path
     stored: tuple[str, ...]  # ids
     failed: tuple[Entry, ...]
+    skipped: Mapping[str, int] = dataclasses.field(default_factory=dict)  # check: stored structures without it
 
     @property
     def causes(self) -> Mapping[str, int]:
@@ -102,7 +104,9 @@ class Summary:
     def __str__(self) -> str:
         reasons = ", ".join(f"{n} {cause}" for cause, n in self.causes.items())
         total = len(self.stored) + len(self.failed)
-        return f"{self.store}: {len(self.stored)} of {total} structures" + (f" (failed: {reasons})" if reasons else "")
+        without = ", ".join(f"{n} without the check of {check}" for check, n in self.skipped.items())
+        notes = [without] * bool(without) + [f"failed: {reasons}"] * bool(reasons)
+        return f"{self.store}: {len(self.stored)} of {total} structures" + (f" ({'; '.join(notes)})" if notes else "")
 
 
 def run_structures(
@@ -215,6 +219,7 @@ def collect(
         target.path, settings=settings.store, overwrite=target.overwrite, allow_empty=target.allow_empty
     )
     stored: list[str] = []
+    skipped: Counter[str] = Counter()
     with writer:
         ledger.path.unlink(missing_ok=True)  # of a campaign that was killed: each of its structures is seen to again
         for id, make in track(jobs, stage):
@@ -234,8 +239,10 @@ def collect(
             else:
                 ledger.success(id, stage, **_facts(result))
                 stored.append(id)
+                if set(required) == set(OPERATORS):  # without one of them checks are skipped by intention
+                    skipped.update(certificate.skipped.keys())
         failed = _failed(ledger, {id for id, _ in jobs} - set(stored))
-        summary = Summary(target.path, tuple(stored), failed)
+        summary = Summary(target.path, tuple(stored), failed, skipped)
         if not stored and not target.allow_empty:
             raise NexthamError(_none_left(summary, ledger.path))
         wanted = {id for id, _ in jobs}

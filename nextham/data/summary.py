@@ -20,6 +20,7 @@ def store_facts(store: Store) -> dict[str, Any]:
     """Return what a store holds."""
     n_bytes = sum(shard["bytes"] for shard in store.shards)
     provenances = [store.provenance(id) for id in store.ids]
+    certificates = [each for each in map(store.certificate, store.ids) if each is not None]
     facts: dict[str, Any] = {
         "structures": len(store),
         "elements": [word.partition(":")[0] for word in str(store.basis).split()],
@@ -29,7 +30,8 @@ def store_facts(store: Store) -> dict[str, Any]:
         "H0 definition": store.h0_definition,
         "engine": dict(Counter(f"{p.engine} {p.engine_version}".strip() for p in provenances)),
         "magnetism": dict(Counter(p.magnetism for p in provenances)),
-        "certified": sum(store.certificate(id) is not None for id in store.ids),
+        "certified": len(certificates),
+        "certified without": dict(Counter(check for each in certificates for check in each.skipped)),
         "shards": len(store.shards),
         "bytes": n_bytes,
         "bytes per structure": round(n_bytes / len(store)) if len(store) else 0,

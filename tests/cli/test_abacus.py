@@ -50,6 +50,27 @@ def test_a_failed_run_goes_to_the_ledger_and_the_rest_goes_on(app, tmp_path, bro
     assert "bands" in store.certificate("BeS-zb-0").passed
 
 
+def test_skipped_checks_are_counted(app, tmp_path):
+    shutil.unpack_archive(BES, tmp_path, filter="data")
+    case = tmp_path / "case-BeS-zb-0"
+    log = case / "abacus_scf/OUT.ABACUS/running_scf.log"
+    log.write_text(log.read_text().replace("STATE ENERGY(eV) AND OCCUPATIONS", "OTHER"))
+    assert call(app, "import-abacus", case, SI, "-o", tmp_path / "store") == (
+        f"{tmp_path}/store: 2 of 2 structures (1 without the check of bands)\n"
+    )
+    told = json.loads(call(app, "import-abacus", case, "-o", tmp_path / "other", "--json"))
+    assert told["skipped"] == {"bands": 1}
+
+
+def test_a_name_with_blanks(app, tmp_path):
+    copy = shutil.copy(BES, tmp_path / "case-Be S.tar.xz")
+    assert call(app, "import-abacus", copy, "-o", tmp_path / "store", fails=NexthamError).endswith(
+        "'Be S' cannot name a structure: an id becomes the name of a folder, so it has letters, digits and . _ + = "
+        "( ) - only, and does not start with a dot; rename the folder or file, or give an --id"
+    )
+    call(app, "import-abacus", copy, "--id", "BeS", "-o", tmp_path / "store")
+
+
 def test_json_lists_what_became_of_each(app, tmp_path, broken):
     told = json.loads(call(app, "import-abacus", broken, "-o", tmp_path / "store", "--allow-empty", "--json"))
     assert told["stored"] == []
@@ -70,7 +91,7 @@ def test_explicit_folders(app, tmp_path):
     assert Store(tmp_path / "store").ids == ("mine",)
     required = ("--require", "overlap", "--require", "h0")
     call(app, "import-abacus", "--h0-dir", case / "abacus_geths", *required, "-o", tmp_path / "h0")
-    assert set(Store(tmp_path / "h0").operators_of("abacus_geths")) == {"overlap", "h0"}
+    assert set(Store(tmp_path / "h0").operators_of("BeS-zb-0")) == {"overlap", "h0"}
     message = call(app, "import-abacus", "--h0-dir", case / "abacus_geths", "-o", tmp_path / "no", fails=NexthamError)
     assert "lacks the hamiltonian" in message
 

@@ -27,7 +27,9 @@ def store(tmp_path: Path) -> Path:
     with StoreWriter(tmp_path / "store") as writer:
         for k in range(4):
             system = synthetic_system(zincblende(a_ang=5.5 + 0.1 * k), basis, id=f"GaAs-{k}", cutoff_ang=3.0)
-            writer.add(system, certificate=Certificate(passed=("finite",), gap_ev=0.5))
+            writer.add(
+                system, certificate=Certificate(passed=("finite",), skipped={"bands": "none"} if k else {}, gap_ev=0.5)
+            )
         writer.ledger.failure("Fe-0", "scf", "unconverged", "Fe-0 did not converge")
     return tmp_path / "store"
 
@@ -47,6 +49,7 @@ def test_info(store: Path) -> None:
     assert facts["orbital basis"] == "As:1s1p Ga:2s2p1d"
     assert facts["operators"] == {"overlap h0 hamiltonian": 4}
     assert facts["certified"] == 4
+    assert facts["certified without"] == {"bands": 3}
     assert facts["ledger"] == {"unconverged": 1}
     assert facts["bytes per structure"] == pytest.approx(facts["bytes"] / 4, abs=1)
     assert "As:1s1p Ga:2s2p1d" in run("info", store)
