@@ -8,6 +8,7 @@ from abacus_files import EXAMPLES, plain_read, unpacked, write_311, write_binary
 
 from nextham.core import SpinLayout
 from nextham.data.checks import certify
+from nextham.data.store import Store, StoreWriter
 from nextham.dft.abacus.reader import read_run
 from nextham.dft.engine import Cause, RunError
 from nextham.exceptions import CheckError, InputError
@@ -483,20 +484,31 @@ def test_orb_files_give_the_shells_and_the_radius(case):
     assert result.system.meta[0].orbitals["Be"].startswith("Be_gga_7au_100Ry_4s1p.orb@sha256:")
 
 
-def polarise(path):
-    """Write a matrix anew with h_z = 0.01 Ry on the diagonal of the first orbital."""
+def polarise(path, by=0.01):
+    """Write a matrix anew with this h_z (Ry) on the diagonal of the first orbital."""
     dimension, blocks = plain_read(path)
     home = blocks[0, 0, 0].tolil()
-    home[0, 0] += 0.01
-    home[1, 1] -= 0.01
+    home[0, 0] += by
+    home[1, 1] -= by
     blocks[0, 0, 0] = home.tocsr()
     path.unlink()
-    write_311(path.with_name("hrs1_nao.csr"), dimension, {R: m for R, m in blocks.items() if m.nnz})
+    write_311(path.with_name("hrs1_nao.csr"), dimension, {R: m for R, m in blocks.items() if m.nnz}, precision=12)
 
 
 def magnetism(case):
     meta = read_run(case).system.meta[0]
     return meta.magnetism, meta.h0_magnetism
+
+
+def test_what_the_store_leaves_out_stands_in_its_manifest(case, tmp_path):
+    polarise(case / H0 / H_FILE, by=2e-10)
+    system = read_run(case).system
+    assert system.operator("h0").layout is SpinLayout.FULL
+    with StoreWriter(tmp_path / "store") as writer:
+        writer.add(system)
+    store = Store(tmp_path / "store")
+    assert store["BeS"].operator("h0").layout is SpinLayout.TIME_REVERSAL
+    assert store.manifest["dropped_ev"][0] == pytest.approx(2e-10 * RYDBERG_EV, rel=0.05)
 
 
 def test_an_scf_that_loses_its_moments_is_nonmagnetic(case):
