@@ -23,6 +23,7 @@ from nextham.data.settings import CheckSettings, StoreSettings
 from nextham.data.writer import StoreWriter
 from nextham.dft.abacus.settings import AbacusSettings
 from nextham.dft.engine import Cause, Engine, RunError, RunResult
+from nextham.dft.lcao.settings import LCAOSettings
 from nextham.exceptions import CheckError, InputError, NexthamError, WriteError, reason_of
 from nextham.readahead import ReadAhead
 
@@ -44,6 +45,7 @@ class DatasetSettings(BaseModel):
 class EngineSettings(DatasetSettings):
     """... and how they are computed."""
 
+    lcao: LCAOSettings = Field(default_factory=LCAOSettings, description="How the embedded engine computes.")
     abacus: AbacusSettings = Field(default_factory=AbacusSettings, description="How ABACUS is run.")
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from nextham.console import first_problem
 from nextham.data.settings import CheckSettings, SplitSettings, StoreSettings
 from nextham.dft.abacus.settings import AbacusSettings
+from nextham.dft.lcao.settings import LCAOSettings
 from nextham.exceptions import InputError
 from nextham.model.settings import ModelSettings
 from nextham.train.settings import TrainSettings
@@ -84,6 +85,12 @@ class Config(BaseModel):
     results: str = Field(default="results", description="Folder that everything is written to.")
     source: SourceSettings = Field(
         default_factory=SourceSettings, description="Which runs or crystals, and how many per job."
+    )
+    engine: Literal["lcao", "abacus"] = Field(
+        default="lcao", description="What computes crystals: lcao, the embedded engine, or abacus."
+    )
+    lcao: LCAOSettings = Field(
+        default_factory=LCAOSettings, description="The embedded engine: species, accuracy, device, memory."
     )
     abacus: AbacusSettings = Field(
         default_factory=AbacusSettings, description="ABACUS itself: command, files, accuracy."

@@ -1,4 +1,4 @@
-"""The commands ``h0`` and ``scf``: crystals through a DFT program to a store."""
+"""The commands ``h0`` and ``scf``: crystals through an engine to a store."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -16,7 +16,11 @@ from nextham.cli._summary import print_summary
 
 if TYPE_CHECKING:
     from nextham.campaign import EngineSettings, Task
+    from nextham.core import Structure
     from nextham.dft.engine import Engine
+
+    Descriptions = dict[str, tuple[str, dict[str, object]]]  # run: its text, and the same as JSON values
+    Describe = Callable[[Structure, EngineSettings, Task, str], Descriptions]
 
 _TEXTS = {
     "h0": "Compute S(R) and the zeroth-step Hamiltonian H0(R) of crystals, without self-consistency.",
@@ -25,8 +29,9 @@ _TEXTS = {
 
 
 class EngineName(StrEnum):
-    """DFT programs that can be driven."""
+    """What can compute; each has a section of its name in the settings."""
 
+    LCAO = "lcao"
     ABACUS = "abacus"
 
 
@@ -42,10 +47,19 @@ def _command(name: str) -> Callable[..., None]:
             list[Path], typer.Argument(help="Files (.cif, .vasp, .extxyz, POSCAR, STRU), or folders that hold them.")
         ],
         output: Annotated[Path, typer.Option("--output", "-o", help="The store to write.")],
-        engine: Annotated[EngineName, typer.Option(help="The DFT program.")] = EngineName.ABACUS,
+        engine: Annotated[
+            EngineName, typer.Option(help="lcao, the embedded engine, or a DFT program.")
+        ] = EngineName.LCAO,
         settings: Annotated[
             str | None,
-            typer.Option("--settings", help="YAML file, or YAML/JSON text; sections abacus, store and checks."),
+            typer.Option("--settings", help="YAML file, or YAML/JSON text; sections lcao, abacus, store and checks."),
+        ] = None,
+        pseudo_dir: Annotated[
+            Path | None, typer.Option(help="Folder with one UPF file per element; lcao: by default the embedded set.")
+        ] = None,
+        orbital_dir: Annotated[Path | None, typer.Option(help="Folder with one .orb file per element.")] = None,
+        kspacing: Annotated[
+            float | None, typer.Option(min=0.001, help="Largest distance of k points of the SCF, 1/Bohr.")
         ] = None,
         runs: Annotated[Path | None, typer.Option(help="Folder of the runs; by default OUTPUT.runs.")] = None,
         keep_runs: Annotated[bool, typer.Option("--keep-runs", help="Keep the runs of stored structures.")] = False,
@@ -53,7 +67,7 @@ def _command(name: str) -> Callable[..., None]:
         allow_empty: Annotated[
             bool, typer.Option("--allow-empty", help="Write a store even if every structure failed.")
         ] = False,
-        dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the inputs and run nothing.")] = False,
+        dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be run, and run nothing.")] = False,
         as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     ) -> None:
         from nextham.campaign import EngineSettings, RunFolders, Target, Task, run_structures
@@ -61,9 +75,10 @@ def _command(name: str) -> Callable[..., None]:
         from nextham.structures.files import structure_files
 
         files = structure_files(structures)
-        chosen = load_settings(EngineSettings, settings)
+        options = {"pseudo_dir": pseudo_dir and str(pseudo_dir), "orbital_dir": orbital_dir and str(orbital_dir)}
+        chosen = _with_options(load_settings(EngineSettings, settings), engine, {**options, **_mesh(kspacing)})
         if dry_run:
-            _print_inputs(files, Task(name), chosen, as_json)
+            _print_inputs(files, _DESCRIBE[engine], chosen, Task(name), as_json)
             return
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that running jobs are ended too
         folders = RunFolders(runs or output.with_name(f"{output.name}.runs"), keep_runs)
@@ -75,47 +90,93 @@ def _command(name: str) -> Callable[..., None]:
     return command
 
 
+def _mesh(kspacing: float | None) -> dict[str, object]:
+    return {} if kspacing is None else {"kspacing_inv_bohr": kspacing, "kmesh": None}
+
+
+def _with_options(settings: EngineSettings, engine: EngineName, options: dict[str, object]) -> EngineSettings:
+    """Return the settings with the options in the engine's section.
+
+    Raises:
+        InputError: if only another engine has a section: it would be computed otherwise than was meant.
+    """
+    from nextham.exceptions import InputError
+
+    others = settings.model_fields_set & (set(EngineName) - {engine})
+    if others and engine not in settings.model_fields_set:
+        other = min(others)
+        raise InputError(
+            f"the settings have a section {other}, but the engine is {engine.value}: add --engine {other}, "
+            f"or a section {engine.value} ({engine.value}: {{}} for its defaults)"
+        )
+    given = {key: value for key, value in options.items() if value is not None or key == "kmesh"}
+    section = getattr(settings, engine).model_copy(update=given)
+    return settings.model_copy(update={engine.value: section})
+
+
 def _program(name: EngineName, settings: EngineSettings) -> Engine:
-    """Return the engine of a name; another DFT program is another line here."""
+    """Return the engine of a name; another DFT program is another branch here and a line in _DESCRIBE."""
+    if name is EngineName.LCAO:
+        from nextham.dft.lcao.engine import LCAOEngine
+
+        return LCAOEngine(settings.lcao)
     from nextham.dft.abacus.driver import AbacusEngine
 
-    engine = {EngineName.ABACUS: lambda: AbacusEngine(settings.abacus)}[name]()
+    engine = AbacusEngine(settings.abacus)
     typer.echo(f"{engine.build}", err=True)
     return engine
 
 
-def _print_inputs(files: list[Path], task: Task, settings: EngineSettings, as_json: bool) -> None:
-    """Print the inputs that each run would get.
+def _print_inputs(files: list[Path], describe: Describe, settings: EngineSettings, task: Task, as_json: bool) -> None:
+    """Print what each run would be.
 
     Raises:
-        InputError: if none can be made.
+        InputError: if none could be started.
     """
-    from nextham.campaign import Task, load_structures
+    from nextham.campaign import load_structures
     from nextham.core import Structure
-    from nextham.dft.abacus.inputs import Task as Run
-    from nextham.dft.abacus.inputs import make_inputs
-    from nextham.dft.abacus.settings import H0Route
     from nextham.exceptions import InputError, NexthamError
 
-    h0 = Run.SCF1 if settings.abacus.h0_route is H0Route.SCF1 else Run.GET_HS
-    runs = [h0] if task is Task.H0 else [h0, Run.SCF]
     found: dict[str, dict[str, object]] = {}
     problems: dict[str, str] = {}
     for id, structure in load_structures(files):
         try:
             if not isinstance(structure, Structure):
                 raise structure
-            made = {run.value: make_inputs(structure, settings.abacus, run, id=id) for run in runs}
+            made = describe(structure, settings, task, id)
         except NexthamError as error:
             problems[id] = str(error)
             continue
-        found[id] = {run: {**inputs.texts, "sha256": inputs.sha256} for run, inputs in made.items()}
+        found[id] = {run: facts for run, (_, facts) in made.items()}
         if not as_json:
-            for run, inputs in made.items():
-                typer.echo(f"=== {id}: {run}\n{inputs}")
+            for run, (text, _) in made.items():
+                typer.echo(f"=== {id}: {run}\n{text}")
     if as_json:
         typer.echo(json.dumps({"inputs": found, "problems": problems}, indent=1))
     for problem in () if as_json else problems.values():
         typer.echo(f"failed: {problem}")
     if not found:
         raise InputError(f"no inputs could be made; the first reason: {next(iter(problems.values()))}")
+
+
+def _abacus_inputs(structure: Structure, settings: EngineSettings, task: Task, id: str) -> Descriptions:
+    from nextham.campaign import Task as Wanted
+    from nextham.dft.abacus.inputs import Task as Run
+    from nextham.dft.abacus.inputs import make_inputs
+    from nextham.dft.abacus.settings import H0Route
+
+    h0 = Run.SCF1 if settings.abacus.h0_route is H0Route.SCF1 else Run.GET_HS
+    runs = [h0] if task is Wanted.H0 else [h0, Run.SCF]
+    made = {run.value: make_inputs(structure, settings.abacus, run, id=id) for run in runs}
+    return {run: (str(inputs), {**inputs.texts, "sha256": inputs.sha256}) for run, inputs in made.items()}
+
+
+def _lcao_plan(structure: Structure, settings: EngineSettings, task: Task, id: str) -> Descriptions:
+    from nextham.campaign import Task as Wanted
+    from nextham.dft.lcao.plan import make_plan
+
+    plan = make_plan(structure, settings.lcao, id=id, scf=task is Wanted.SCF)
+    return {task.value: (str(plan), plan.facts())}
+
+
+_DESCRIBE: Final[dict[EngineName, Describe]] = {EngineName.LCAO: _lcao_plan, EngineName.ABACUS: _abacus_inputs}

@@ -1,4 +1,4 @@
-"""nextham h0 and nextham scf as a user runs them; the program is a stand-in that replays a recorded run."""
+"""nextham h0 and nextham scf with ABACUS as a user runs them; a stand-in for it replays a recorded run."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def settings(place, mode="replay", **changes):
 
 
 def invoke(*words):
-    return CliRunner().invoke(app, [str(word) for word in words])
+    return CliRunner().invoke(app, [str(word) for word in (*words, "--engine", "abacus")])
 
 
 def test_scf_makes_a_store(place, example):
@@ -141,6 +141,7 @@ def test_no_program_is_told_before_a_store_is_begun(place):
 
 def test_ending_the_command_ends_its_job(place):
     words = ["scf", place / "crystals", "-o", place / "store", "--settings", settings(place, "hang")]
+    words += ["--engine", "abacus"]
     program = [sys.executable, "-c", "from nextham.cli import main; main()", *map(str, words)]
     process = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     note = place / "store.runs" / "BeS" / "abacus_geths" / "child.pid"

@@ -71,6 +71,22 @@ def test_dry_run_plans_the_main_job(folder):
     assert {"dataset", "split", "train", "predict", "report_page", "all"} <= set(jobs)
 
 
+@pytest.mark.parametrize("engine", ["lcao", "abacus"])
+def test_crystals_go_to_the_engine_of_the_config_with_its_section(folder, engine):
+    (folder / "crystals").mkdir()
+    (folder / "crystals" / "BN.vasp").write_text("not read before it is computed")
+    change(
+        folder, source={"kind": "structures", "paths": ["crystals"]}, abacus={"omp_threads": 2}, lcao={"device": "cpu"}
+    )
+    values = yaml.safe_load((folder / "config.yaml").read_text())
+    (folder / "config.yaml").write_text(yaml.safe_dump(values | {"engine": engine}))
+    plan = snakemake(folder, "-n", "-p", "dataset_only")
+    assert plan.returncode == 0, plan.stdout + plan.stderr
+    (command,) = re.findall(r"nextham scf .*", plan.stdout)
+    assert f"--engine {engine} " in command
+    assert ('"abacus": {' in command, '"lcao": {' in command) == (engine == "abacus", engine == "lcao")
+
+
 @pytest.mark.parametrize(
     ("section", "sentence"),
     [

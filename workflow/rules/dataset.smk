@@ -32,9 +32,11 @@ else:
         threads: workflow.cores
         params:
             stage_version=1,
-            settings=cfg.section("abacus", "store", "checks"),
+            engine=cfg.engine,
+            settings=cfg.section(cfg.engine, "store", "checks"),
         shell:
-            "nextham scf {input:q} -o {output:q} --allow-empty --settings {params.settings:q} 2>&1 | tee {log:q}"
+            "nextham scf {input:q} -o {output:q} --engine {params.engine} --allow-empty --settings {params.settings:q}"
+            " 2>&1 | tee {log:q}"
 
 
 rule dataset:

@@ -18,8 +18,8 @@ from nextham.dft.abacus.probe import Build, find_build
 from nextham.dft.abacus.reader import H0_FOLDER, SCF_FOLDER, read_run
 from nextham.dft.abacus.run import Job, run_job
 from nextham.dft.abacus.settings import AbacusSettings, H0Route
-from nextham.dft.abacus.species import check_folders
 from nextham.dft.engine import Cause, RunError, RunResult
+from nextham.dft.species.files import check_folders
 
 _RECORD: Final = "nextham-run.json"  # what was started in a run folder, and whether it ended well
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from nextham.core import Structure
 from nextham.dft.abacus.settings import AbacusSettings, Magnetism
-from nextham.dft.abacus.species import SpeciesFiles, file_sha256, find_species
 from nextham.dft.abacus.stru import Species, write_stru
+from nextham.dft.species.files import SpeciesFiles, file_sha256, find_species
 
 OUT: Final = "OUT.ABACUS"  # suffix ABACUS
 _ONE_K_POINT: Final = (1, 1, 1)

@@ -8,10 +8,34 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
-from nextham.dft.abacus.settings import AbacusSettings
 from nextham.dft.engine import Cause, RunError
 from nextham.exceptions import InputError
+
+
+class SpeciesSettings(Protocol):
+    """The settings of any engine that say where species are."""
+
+    @property
+    def pseudo_dir(self) -> str:
+        """Folder with one UPF file per element."""
+        ...
+
+    @property
+    def orbital_dir(self) -> str:
+        """Folder with one .orb file per element."""
+        ...
+
+    @property
+    def pseudopotentials(self) -> dict[str, str]:
+        """Element: file."""
+        ...
+
+    @property
+    def orbitals(self) -> dict[str, str]:
+        """Element: file."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +60,7 @@ _UPF = _Kind("pseudopotential", ".upf", "pseudo_dir", "pseudopotentials")
 _ORB = _Kind("orbital file", ".orb", "orbital_dir", "orbitals")
 
 
-def check_folders(settings: AbacusSettings) -> None:
+def check_folders(settings: SpeciesSettings) -> None:
     """Check that the folders of pseudopotentials and orbitals are there.
 
     Raises:
@@ -53,7 +77,7 @@ def check_folders(settings: AbacusSettings) -> None:
             raise InputError(f"{kind.dir_key}: there is no folder {folder}")
 
 
-def find_species(symbols: Iterable[str], settings: AbacusSettings, *, id: str) -> dict[str, SpeciesFiles]:
+def find_species(symbols: Iterable[str], settings: SpeciesSettings, *, id: str) -> dict[str, SpeciesFiles]:
     """Return the files of each element, in the order given.
 
     Raises:
@@ -66,11 +90,11 @@ def find_species(symbols: Iterable[str], settings: AbacusSettings, *, id: str) -
     return {name: SpeciesFiles(upf[name], orb[name]) for name in names}
 
 
-def _setting(settings: AbacusSettings, kind: _Kind) -> tuple[str, Mapping[str, str]]:
+def _setting(settings: SpeciesSettings, kind: _Kind) -> tuple[str, Mapping[str, str]]:
     return getattr(settings, kind.dir_key), getattr(settings, kind.map_key)
 
 
-def _find(symbols: list[str], settings: AbacusSettings, kind: _Kind, *, id: str) -> dict[str, Path]:
+def _find(symbols: list[str], settings: SpeciesSettings, kind: _Kind, *, id: str) -> dict[str, Path]:
     folder, chosen = _setting(settings, kind)
     found: dict[str, Path] = {}
     missing: list[str] = []

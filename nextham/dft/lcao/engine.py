@@ -1,0 +1,193 @@
+"""LCAOEngine: structures to systems within this process."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from nextham.core import BlockMatrix, LCAOSystem, Provenance, Structure, symbol
+from nextham.dft.engine import Cause, RunError, RunResult
+from nextham.dft.lcao.crystal import Crystal, check_geometry
+from nextham.dft.lcao.gint import GridIntegrator
+from nextham.dft.lcao.grid import FFTGrid
+from nextham.dft.lcao.hamiltonian import FixedParts
+from nextham.dft.lcao.kspace import KMesh, KSpace
+from nextham.dft.lcao.memory import check_memory
+from nextham.dft.lcao.plan import load_crystal, mesh_of
+from nextham.dft.lcao.potential import LocalPotential
+from nextham.dft.lcao.scf import Loop, SelfConsistent
+from nextham.dft.lcao.settings import LCAOSettings
+from nextham.dft.species.files import check_folders
+from nextham.exceptions import InputError
+from nextham.physics.bands import Levels
+from nextham.units import BOHR_ANG, RYDBERG_EV
+
+_GIB: Final = 2**30
+LOG: Final = "lcao.log"
+
+
+class LCAOEngine:
+    """Computes S(R), H0(R) and H(R) itself: PBE, spin-orbit coupling, non-magnetic."""
+
+    name = "lcao"
+
+    def __init__(self, settings: LCAOSettings) -> None:
+        """Check folders and device before anything is computed.
+
+        Raises:
+            InputError: if a folder is missing, or there is no such device.
+        """
+        self.settings = settings
+        if not settings.embedded_species:
+            check_folders(settings)
+        try:
+            self._device = torch.device(settings.device)
+            torch.zeros(1, device=self._device)
+        except (RuntimeError, AssertionError) as error:
+            raise InputError(
+                f"device {settings.device!r} is not there ({str(error).splitlines()[0]}); try cpu"
+            ) from None
+
+    def h0(self, structure: Structure, *, id: str, folder: Path) -> RunResult:
+        """Make S and H0; a log goes to ``folder``.
+
+        Raises:
+            RunError: if the structure or its species cannot be used.
+        """
+        start = time.perf_counter()
+        work = self._workspace(structure, id=id, n_k=0)
+        system = work.system({"h0": work.h0}, wall_time_s=time.perf_counter() - start)
+        _write_log(folder, [f"{id}: {system!r}", f"wall time {time.perf_counter() - start:.2f} s"])
+        return RunResult(system)
+
+    def scf(self, structure: Structure, *, id: str, folder: Path) -> RunResult:
+        """Make S, H0 and the converged H; a log goes to ``folder``.
+
+        Raises:
+            RunError: if the structure or its species cannot be used, or the SCF does not converge.
+        """
+        start = time.perf_counter()
+        mesh, kmesh = self._mesh(structure, id)
+        work = self._workspace(structure, id=id, n_k=len(mesh.k))
+        kspace = KSpace(work.crystal, work.fixed, mesh, device=self._device, id=id)
+        h0 = work.h0
+        try:
+            found = Loop(work.potential, work.integrator, kspace, self.settings, id=id).run()
+        except RunError as error:
+            _write_log(folder, [str(error), error.log_tail])
+            raise
+        operators = {"h0": h0, "hamiltonian": work.fixed.hamiltonian(found.potential)}
+        facts = {**_scf_facts(found, self.settings, kmesh), "wall_time_s": time.perf_counter() - start}
+        _write_log(folder, [*found.log, f"wall time {time.perf_counter() - start:.2f} s"])
+        levels = Levels(mesh.k, found.solution.energies.cpu().numpy() * RYDBERG_EV)
+        return RunResult(work.system(operators, **facts), levels)
+
+    def _mesh(self, structure: Structure, id: str) -> tuple[KMesh, tuple[int, int, int]]:
+        check_geometry(structure, id)
+        kmesh = mesh_of(structure, self.settings)
+        return KMesh.of(kmesh), kmesh
+
+    def _workspace(self, structure: Structure, *, id: str, n_k: int) -> _Workspace:
+        crystal = load_crystal(structure, self.settings, id=id)
+        check_memory(crystal, self.settings, n_k, id=id)
+        return _Workspace(crystal, self.settings, self._device, id, orbital_bytes=self._kept_bytes(n_k))
+
+    def _kept_bytes(self, n_k: int) -> float:
+        return self.settings.orbital_memory_gb * _GIB if n_k else 0.0  # H0 alone visits every box once
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Workspace:
+    """The parts of one calculation, made when they are needed."""
+
+    crystal: Crystal
+    settings: LCAOSettings
+    device: torch.device
+    id: str
+    _: dataclasses.KW_ONLY
+    orbital_bytes: float  # orbitals on the grid are kept up to this size
+
+    @cached_property
+    def fixed(self) -> FixedParts:
+        return FixedParts.of(self.crystal)
+
+    @cached_property
+    def potential(self) -> LocalPotential:
+        grid = FFTGrid(self.crystal.cell, 4 * self.settings.ecutwfc_ry, device=self.device)
+        return LocalPotential.of(self.crystal, grid)
+
+    @cached_property
+    def integrator(self) -> GridIntegrator:
+        return GridIntegrator(
+            self.crystal,
+            self.potential.grid,
+            self.fixed.overlap,
+            edge_bohr=self.settings.box_edge_bohr,
+            keep_bytes=self.orbital_bytes,
+        )
+
+    @cached_property
+    def h0(self) -> BlockMatrix:
+        """H0 in Ry."""
+        values = self.integrator.potential_matrix(self.potential.of_h0(self.settings.h0_definition))
+        return self.fixed.hamiltonian(values)
+
+    def system(self, operators: dict[str, BlockMatrix], **facts: Any) -> LCAOSystem:
+        """Return the system in house units; operators in Ry."""
+        values = {"overlap": self.fixed.overlap.on(self.fixed.pairs).values}
+        for name, matrix in operators.items():
+            if not np.isfinite(matrix.values).all():
+                raise RunError(Cause.NOT_FINITE, f"{self.id}: the {name} holds numbers that are not finite")
+            values[name] = matrix.values * RYDBERG_EV
+        meta = dataclasses.replace(self._provenance, **facts)
+        return LCAOSystem.single(self.crystal.structure, self.crystal.basis, self.fixed.pairs, values, meta)
+
+    @property
+    def _provenance(self) -> Provenance:
+        species = {symbol(z): self.crystal.species[z] for z in self.crystal.elements}
+        inputs = [self.settings.model_dump_json(exclude={"device", "max_memory_gb", "pseudo_dir", "orbital_dir"})]
+        inputs += [f"{name} {s.key}" for name, s in sorted(species.items())]
+        structure = self.crystal.structure
+        inputs += [json.dumps([a.tolist() for a in (structure.numbers, structure.positions, structure.cell)])]
+        return Provenance(
+            id=self.id,
+            engine="lcao",
+            engine_version=version("nextham"),
+            h0_definition=self.settings.h0_definition.value,
+            magnetism="nonmagnetic",
+            n_electrons=self.crystal.n_electrons,
+            ecutwfc_ry=self.settings.ecutwfc_ry,
+            input_sha256=hashlib.sha256("\n".join(inputs).encode()).hexdigest(),
+            pseudopotentials={name: s.pseudo.sha256 for name, s in species.items()},
+            orbitals={name: s.orbitals.sha256 for name, s in species.items()},
+            orbital_cutoff_ang={name: s.orbitals.cutoff * BOHR_ANG for name, s in species.items()},
+        )
+
+
+def _scf_facts(found: SelfConsistent, settings: LCAOSettings, kmesh: tuple[int, int, int]) -> dict[str, Any]:
+    return {
+        "fermi_energy_ev": found.solution.fermi_ry * RYDBERG_EV,
+        "kmesh": kmesh,
+        "smearing": "gauss",
+        "smearing_ev": settings.smearing_sigma_ry * RYDBERG_EV,
+        "converged": True,
+        "scf_steps": found.steps,
+        "scf_drho": found.drho,
+    }
+
+
+def _write_log(folder: Path, lines: list[str]) -> None:
+    """Write the log under another name, then rename it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f"{LOG}.part"
+    part.write_text("\n".join(lines) + "\n")
+    part.replace(folder / LOG)

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+import torch
+
+from nextham.dft.lcao.grid import FFTGrid, grid_shape
+
+CELL = np.array([[5.0, 0.3, 0.0], [0.2, 6.0, 0.4], [0.0, -0.5, 5.5]])
+
+
+@pytest.fixture(scope="module")
+def grid():
+    return FFTGrid(CELL, 30.0)
+
+
+def points(grid):
+    n1, n2, n3 = grid.shape
+    f = np.stack(np.meshgrid(np.arange(n1) / n1, np.arange(n2) / n2, np.arange(n3) / n3, indexing="ij"), -1)
+    return f.reshape(-1, 3)
+
+
+def test_shape_is_smooth_and_holds_the_sphere(grid):
+    for n in grid.shape:
+        rest = n
+        for p in (2, 3, 5):
+            while rest % p == 0:
+                rest //= p
+        assert rest == 1
+    assert grid_shape(np.eye(3) * 2 * np.pi, 1.0) == (3, 3, 3)
+    assert grid_shape(np.eye(3) * 2 * np.pi * 3, 1.0) == (8, 8, 8)  # 2·3 + 1 = 7 has a prime above 5
+
+
+def test_gradient_divergence_and_hartree_of_a_plane_wave(grid):
+    m = np.array([1, -2, 1])
+    g = m @ (2 * np.pi * np.linalg.inv(CELL).T)
+    phase = torch.from_numpy(2 * np.pi * points(grid) @ m)
+    wave = phase.cos()
+    slope = grid.gradient(wave)
+    for axis in range(3):
+        assert (slope[axis] + g[axis] * phase.sin()).abs().max() < 1e-12
+    assert (grid.divergence(slope) + g @ g * wave).abs().max() < 1e-11
+    assert (grid.hartree(wave) - 8 * np.pi / (g @ g) * wave).abs().max() < 1e-11
+
+
+def test_structure_factor_is_the_sum_over_atoms(grid):
+    atoms = np.array([[0.1, 0.2, 0.3], [0.7, 0.4, 0.9]])
+    found = grid.structure_factor(atoms)
+    m1, m2, m3 = (a.numpy() for a in grid.axes)
+    due = sum(np.exp(-2j * np.pi * (m1[2] * a[0] + m2[3] * a[1] + m3[1] * a[2])) for a in atoms)
+    assert found[2, 3, 1].item() == pytest.approx(due)
+
+
+def test_components_beyond_the_sphere_are_dropped(grid):
+    noise = torch.from_numpy(np.random.default_rng(0).normal(size=grid.n_points))
+    once = grid.to_real(grid.to_sphere(noise))
+    assert (grid.to_real(grid.to_sphere(once)) - once).abs().max() < 1e-12
+    assert (once - noise).abs().max() > 0.1
