@@ -17,6 +17,13 @@ from nextham.exceptions import InputError, NexthamError, reason_of
 Item = TypeVar("Item")
 Settings = TypeVar("Settings", bound=BaseModel)
 _PLAIN_INTERVAL_S = 5.0
+_EXTRA = {
+    "torch": "train",
+    "e3nn": "train",
+    "lightning_fabric": "train",
+    "safetensors": "train",
+    "snakemake": "workflow",
+}
 
 
 def track(items: Iterable[Item], description: str, *, total: int | None = None) -> Iterator[Item]:
@@ -113,6 +120,13 @@ def run(app: object, name: str) -> None:
         raise SystemExit(1) from None
     except BrokenPipeError:
         raise SystemExit(141) from None
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in _EXTRA:
+            raise
+        extra = _EXTRA[error.name.partition(".")[0]]
+        sentence = f"this command needs the package {error.name}: pip install 'nextham[{extra}]'"
+        print(f"{name}: {sentence}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(1) from None
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         print(f"{name}: {where}{reason_of(error)}", file=sys.stderr)  # noqa: T201

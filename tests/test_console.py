@@ -1,4 +1,4 @@
-"""What the operating system refuses is told in one sentence."""
+"""What both command lines share: errors in one sentence, progress, settings."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import errno
 import os
 
 import pytest
+from pydantic import BaseModel, ConfigDict, Field
 
-from nextham.console import run
+from nextham.console import load_settings, run, track
+from nextham.exceptions import InputError
 
 END = {
     errno.ENOSPC: "the disk is full; make room and start the command again",
@@ -29,3 +31,61 @@ def test_one_sentence_and_exit_status_1(capsys, number, place):
         run(app, "nextham")
     assert stopped.value.code == 1
     assert capsys.readouterr().err == f"nextham: {'out/x: ' if place else ''}{END[number]}\n"
+
+
+def test_a_package_of_an_extra_is_named_with_its_extra(capsys):
+    def app() -> None:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    with pytest.raises(SystemExit) as stopped:
+        run(app, "nextham")
+    assert stopped.value.code == 1
+    assert capsys.readouterr().err == "nextham: this command needs the package torch: pip install 'nextham[train]'\n"
+
+
+def test_a_missing_package_that_should_be_there_is_our_fault():
+    def app() -> None:
+        raise ModuleNotFoundError("No module named 'numpyy'", name="numpyy")
+
+    with pytest.raises(ModuleNotFoundError):
+        run(app, "nextham")
+
+
+def test_progress_without_a_terminal_is_lines(capsys):
+    assert list(track([1, 2, 3], "reading")) == [1, 2, 3]
+    said = capsys.readouterr().err
+    assert "reading: 3/3 (100 %)" in said
+    assert "ETA" in said
+
+
+class Inner(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    cutoff_ang: float = Field(default=5.0, gt=0)
+
+
+class Outer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    graph: Inner = Inner()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("graph: {cutof_ang: 3}", "graph.cutof_ang is not a setting; did you mean cutoff_ang?"),
+        ("{grph: {}}", "the given settings: grph is not a setting; did you mean graph?"),
+        ("graph: {cutoff_ang: -1}", "graph.cutoff_ang: Input should be greater than 0"),
+        ("nowhere.yaml", "there is no settings file nowhere.yaml"),
+        ("{graph: [", "the given settings is not valid YAML"),
+    ],
+)
+def test_settings_are_refused_with_the_key(text, sentence):
+    with pytest.raises(InputError) as refused:
+        load_settings(Outer, text)
+    assert sentence in str(refused.value)
+
+
+def test_settings_from_a_file(tmp_path):
+    path = tmp_path / "settings.yaml"
+    path.write_text("graph:\n  cutoff_ang: 3\n")
+    assert load_settings(Outer, str(path)).graph.cutoff_ang == 3
+    assert load_settings(Outer, None) == Outer()
