@@ -29,7 +29,7 @@ else:
             f"{OUT}/logs/scf/{{chunk}}.log",
         benchmark:
             f"{OUT}/logs/scf/{{chunk}}.tsv"
-        threads: workflow.cores
+        threads: 8
         params:
             stage_version=1,
             engine=cfg.engine,

@@ -11,7 +11,7 @@ rule train:
         f"{OUT}/logs/train.log",
     benchmark:
         f"{OUT}/logs/train.tsv"
-    threads: workflow.cores
+    threads: 8
     params:
         stage_version=1,
         settings=cfg.section("model", "train"),
@@ -32,7 +32,7 @@ rule predict:
         directory(f"{OUT}/prediction"),
     log:
         f"{OUT}/logs/predict.log",
-    threads: workflow.cores
+    threads: 8
     params:
         stage_version=1,
         subset=cfg.benchmark.subset,
