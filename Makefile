@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # jobs of the workflow call nextham and nextham-bench by name
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test lint bench clean help
+.PHONY: run test lint bench unlock clean help
 
 help:  ## say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
@@ -42,7 +42,10 @@ lint: $(STAMP)  ## the workflow's own lints
 	-$(BIN)/snakemake --lint  # always reports that rules name no conda environment, which is meant
 
 bench: $(STAMP)  ## speed and memory, as ratios side by side
-	$(BIN)/pytest bench --benchmark-only -o addopts= --benchmark-columns=min,median,rounds
+	$(BIN)/pytest bench/bench_*.py --benchmark-only -o addopts= --benchmark-columns=min,median,rounds
+
+unlock:  ## after a kill -9 or a power loss: remove Snakemake's lock, then make run goes on
+	$(BIN)/snakemake --unlock
 
 clean:  ## remove results, keep the environment
 	rm -rf results .snakemake

@@ -28,12 +28,14 @@ def assert_round_trip(case: Path, folder: Path):
         assert dimension == expected_dimension
         assert list(found) == list(expected)  # the same R in the same order
         assert max(abs(found[R] - m).max() for R, m in expected.items()) <= 1e-9
-    assert (folder / NAMES["overlap"]).read_bytes() == (case / ORIGINALS["overlap"]).read_bytes()
 
 
 @pytest.mark.parametrize("name", ["AlSb-zb-0", "SrSe-rs-1"])  # time-reversal symmetric; with noise that breaks it
 def test_what_was_imported_is_exported_number_by_number(tmp_path, name):
-    assert_round_trip(unpacked(name, tmp_path), tmp_path / "out")
+    case = unpacked(name, tmp_path)
+    assert_round_trip(case, tmp_path / "out")
+    # ABACUS may print the two copies of a block, R and -R, with another last digit; here it did not
+    assert (tmp_path / "out" / NAMES["overlap"]).read_bytes() == (case / ORIGINALS["overlap"]).read_bytes()
 
 
 @pytest.mark.slow
