@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import secrets
-import shutil
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +16,7 @@ from nextham import __version__
 from nextham.console import first_problem
 from nextham.core import OrbitalBasis, symbol
 from nextham.exceptions import InputError
+from nextham.files import whole
 from nextham.model.batch import Vocabulary
 from nextham.model.network import NextHAM
 from nextham.model.settings import ModelSettings
@@ -59,21 +57,10 @@ def build(card: Card, *, statistics: Statistics | None = None) -> NextHAM:
 
 def save(path: str | Path, weights: dict[str, torch.Tensor], card: Card) -> None:
     """Write a checkpoint folder, which replaces an older one when it is whole."""
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}-{secrets.token_hex(4)}")
-    partial.mkdir(parents=True)
-    try:
-        save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, str(partial / _WEIGHTS))
-        (partial / _CARD).write_text(json.dumps(_described(card, weights), indent=1, ensure_ascii=False) + "\n")
-        if path.exists():
-            old = partial.with_name(partial.name + ".old")
-            path.rename(old)
-            partial.rename(path)
-            shutil.rmtree(old)
-        else:
-            partial.rename(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with whole(Path(path)) as part:
+        part.mkdir(parents=True)
+        save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, str(part / _WEIGHTS))
+        (part / _CARD).write_text(json.dumps(_described(card, weights), indent=1, ensure_ascii=False) + "\n")
 
 
 def load(path: str | Path) -> tuple[NextHAM, Card]:

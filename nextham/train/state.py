@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nextham.exceptions import InputError
+from nextham.files import whole
 
 
 @dataclasses.dataclass
@@ -43,13 +42,8 @@ class State:
             "random": torch.get_rng_state(),
             **{name: getattr(self, name) for name in _PLAIN},
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial-{os.getpid()}-{secrets.token_hex(4)}")
-        try:
-            torch.save(content, partial)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with whole(path) as part:
+            torch.save(content, part)
 
     def restore(self, path: Path) -> None:
         """Continue from a saved state.
