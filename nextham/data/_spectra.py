@@ -12,7 +12,7 @@ from scipy.special import erfc, expit
 from nextham.core import LCAOSystem
 from nextham.data.settings import CheckSettings
 from nextham.exceptions import CheckError
-from nextham.physics.bands import Levels, eigenproblem, gap, monkhorst_pack
+from nextham.physics.bands import KMesh, Levels, eigenproblem, gap
 from nextham.physics.bloch import bloch_sum
 
 
@@ -38,7 +38,8 @@ def spectral_facts(
         return {}
     mesh = k_mesh(system.cells[0], settings.mesh_spacing_inv_ang)
     has_h = "hamiltonian" in system.operators
-    k, weight = _reduced(monkhorst_pack(mesh), mesh, time_reversal or not has_h)
+    half = KMesh.of(mesh, time_reversal=time_reversal or not has_h)
+    k, weight = half.k, half.weights
     if not has_h:
         skipped |= dict.fromkeys(("electron-count", "bands"), "there is no H")
         span = np.array([scipy.linalg.eigvalsh(s[0])[[0, -1]] for s in bloch_sum(system, "overlap", k)])
@@ -61,18 +62,6 @@ def k_mesh(cell: NDArray[np.float64], spacing_inv_ang: float) -> tuple[int, int,
     reciprocal = 2 * np.pi * np.linalg.inv(cell).T
     n = np.maximum(1, np.ceil(np.linalg.norm(reciprocal, axis=1) / spacing_inv_ang - 1e-9))
     return int(n[0]), int(n[1]), int(n[2])
-
-
-def _reduced(
-    k: NDArray[np.float64], mesh: tuple[int, int, int], time_reversal: bool
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return one of each k and -k (if they have the same levels) with its weight; weights add up to 1."""
-    if not time_reversal:
-        return k, np.full(len(k), 1 / len(k))
-    steps = np.rint(k * mesh).astype(int)
-    own, opposite = (np.ravel_multi_index(tuple((sign * steps % mesh).T), mesh) for sign in (1, -1))
-    keep = own <= opposite
-    return k[keep], np.where(own == opposite, 1.0, 2.0)[keep] / len(k)
 
 
 def _overlap_range(

@@ -20,6 +20,29 @@ def monkhorst_pack(mesh: tuple[int, int, int], *, shift: float = 0.0) -> NDArray
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class KMesh:
+    """A Γ-centred mesh, or one of each k and -k of it where time reversal gives both the same levels."""
+
+    k: NDArray[np.float64]  # (n_k, 3) fractional
+    weights: NDArray[np.float64]  # (n_k,) sum 1
+    of_mesh: NDArray[np.int64]  # (n_mesh,) which k stands for each point of the whole mesh
+
+    @classmethod
+    def of(cls, mesh: tuple[int, int, int], *, time_reversal: bool = True) -> KMesh:
+        """Return a mesh, halved by time reversal or whole."""
+        k = monkhorst_pack(mesh)
+        own = np.arange(len(k))
+        other = own
+        if time_reversal:
+            steps = np.rint(k * np.array(mesh)).astype(np.int64)
+            other = np.ravel_multi_index(tuple((-steps % np.array(mesh)).T), mesh)
+        keep = own <= other
+        place = np.cumsum(keep) - 1
+        weights = np.where(own == other, 1.0, 2.0)[keep] / len(k)
+        return cls(k[keep], weights, place[np.minimum(own, other)])
+
+
 @dataclasses.dataclass(frozen=True)
 class Levels:
     """Energies at k points, e.g. those that an engine printed."""

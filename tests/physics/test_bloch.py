@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nextham.physics.bands import eigenproblem
+from nextham.physics.bands import KMesh, eigenproblem, monkhorst_pack
 from nextham.physics.bloch import bloch_sum, spinor_bloch_sum
 from nextham.physics.eigen import solve
 from nextham.physics.spin import to_spin_blocks
@@ -80,3 +80,17 @@ def test_parser_bands_equal_the_engines(example):
     own = eigenproblem(result.system, k).energies[:, : result.levels.energies.shape[1]]
     np.testing.assert_allclose(own, result.levels.energies[:6], atol=1.2e-4)
     assert np.abs(own - result.levels.energies[:6])[:, :8].max() < 1e-5
+
+
+@pytest.mark.parametrize("mesh", [(1, 1, 1), (4, 4, 4), (3, 2, 5)])
+def test_half_a_mesh_stands_for_all_of_it(synthetic, mesh):
+    half, whole = KMesh.of(mesh), KMesh.of(mesh, time_reversal=False)
+    np.testing.assert_array_equal(whole.k, monkhorst_pack(mesh))
+    np.testing.assert_array_equal(whole.of_mesh, np.arange(len(whole.k)))
+    assert half.weights.sum() == pytest.approx(1)
+    assert whole.weights.sum() == pytest.approx(1)
+    np.testing.assert_allclose(np.bincount(half.of_mesh) / len(whole.k), half.weights)
+    apart = (half.k[half.of_mesh] - whole.k, half.k[half.of_mesh] + whole.k)
+    assert np.minimum(*(np.abs(d - np.rint(d)).max(axis=1) for d in apart)).max() < 1e-12
+    levels = eigenproblem(synthetic, half.k).energies[half.of_mesh]
+    np.testing.assert_allclose(levels, eigenproblem(synthetic, whole.k).energies, atol=1e-9)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nextham.core import BlockMatrix, LCAOSystem, SpinLayout
 from nextham.exceptions import InputError
-from nextham.physics.bands import eigenproblem, fermi_level, gap, monkhorst_pack
+from nextham.physics.bands import KMesh, eigenproblem, fermi_level, gap
 from nextham_bench.tasks import BandsTask, GhostsTask, Tasks, tasks
 
 
@@ -67,14 +67,13 @@ def reference_levels(
     layouts = {SpinLayout.of(values) for values in system.operators.values()}
     if prediction is not None:
         layouts.add(prediction.layout)
-    mesh = monkhorst_pack(task.mesh)
-    k, of_mesh = (mesh, np.arange(len(mesh))) if SpinLayout.FULL in layouts else _halved(mesh)
-    solved = eigenproblem(system, k, overlap_filter=task.overlap_filter)
-    energies = solved.energies[of_mesh]
+    mesh = KMesh.of(task.mesh, time_reversal=SpinLayout.FULL not in layouts)
+    solved = eigenproblem(system, mesh.k, overlap_filter=task.overlap_filter)
+    energies = solved.energies[mesh.of_mesh]
     fermi, n_electrons = _filling(system, energies)
     low, high = solved.overlap_range.T
     condition = float("inf") if low.min() <= 0 else float((high / low).max())
-    return ReferenceLevels(k, of_mesh, energies, fermi, n_electrons, condition)
+    return ReferenceLevels(mesh.k, mesh.of_mesh, energies, fermi, n_electrons, condition)
 
 
 def band_errors(
@@ -173,12 +172,3 @@ def _filling(system: LCAOSystem, energies: NDArray[np.float64]) -> tuple[float, 
     raise InputError(
         f"{meta.id} has neither a Fermi level nor a number of electrons, which band errors need; score with --no-bands"
     )
-
-
-def _halved(mesh: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return the k points to solve and which one stands for each mesh point: k and -k agree by time reversal."""
-    keys = np.round(mesh * 1e9).astype(np.int64)
-    opposite = np.round((-mesh % 1.0) * 1e9).astype(np.int64)
-    smaller = [min(tuple(a), tuple(b)) for a, b in zip(keys.tolist(), opposite.tolist(), strict=True)]
-    _, first, inverse = np.unique(smaller, axis=0, return_index=True, return_inverse=True)
-    return mesh[first], inverse.reshape(-1)

@@ -12,6 +12,7 @@ from nextham.core import Provenance, symbol
 from nextham.dft.abacus.folder import RunFolder, truthy
 from nextham.dft.abacus.shells import cutoffs_ang
 from nextham.dft.abacus.stru import element_of
+from nextham.dft.species.files import file_sha256
 from nextham.physics.spin import TIME_REVERSAL_NOISE_EV
 from nextham.units import RYDBERG_EV
 
@@ -100,7 +101,7 @@ def _files(run: RunFolder, kind: str, key: str) -> Mapping[str, str]:
     for label, species in run.stru.species.items():
         name = getattr(species, kind)
         path = run.species_file(name, key)
-        digest = f"@sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}" if path else ""
+        digest = f"@sha256:{file_sha256(path)}" if path else ""
         out[symbol(element_of(label))] = name + digest
     return out
 

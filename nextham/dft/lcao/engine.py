@@ -20,7 +20,7 @@ from nextham.dft.lcao.crystal import Crystal, check_geometry
 from nextham.dft.lcao.gint import GridIntegrator
 from nextham.dft.lcao.grid import FFTGrid
 from nextham.dft.lcao.hamiltonian import FixedParts
-from nextham.dft.lcao.kspace import KMesh, KSpace
+from nextham.dft.lcao.kspace import KSpace
 from nextham.dft.lcao.memory import check_memory
 from nextham.dft.lcao.plan import load_crystal, mesh_of
 from nextham.dft.lcao.potential import LocalPotential
@@ -28,7 +28,7 @@ from nextham.dft.lcao.scf import Loop, SelfConsistent
 from nextham.dft.lcao.settings import LCAOSettings
 from nextham.dft.species.files import check_folders
 from nextham.exceptions import InputError
-from nextham.physics.bands import Levels
+from nextham.physics.bands import KMesh, Levels
 from nextham.units import BOHR_ANG, RYDBERG_EV
 
 _GIB: Final = 2**30

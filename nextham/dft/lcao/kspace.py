@@ -20,28 +20,10 @@ from nextham.core._arrays import offsets
 from nextham.dft.engine import Cause, RunError
 from nextham.dft.lcao.crystal import Crystal
 from nextham.dft.lcao.hamiltonian import FixedParts
-from nextham.physics.bands import monkhorst_pack
+from nextham.physics.bands import KMesh
 
 _EMPTY = 1e-14  # bands with less occupation at every k carry no density
 _MATRICES_AT_ONCE = 2**22  # elements of a batch of eigenproblems
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class KMesh:
-    """One of each k and -k of a Γ-centred mesh."""
-
-    k: NDArray[np.float64]  # (n_k, 3) fractional
-    weights: NDArray[np.float64]  # (n_k,) sum 1
-
-    @classmethod
-    def of(cls, mesh: tuple[int, int, int]) -> KMesh:
-        """Return half of a mesh."""
-        k = monkhorst_pack(mesh)
-        index = np.rint(k * np.array(mesh)).astype(np.int64)
-        opposite = -index % np.array(mesh)
-        own, other = (np.ravel_multi_index(tuple(i.T), mesh) for i in (index, opposite))
-        keep = own <= other
-        return cls(k[keep], np.where(own == other, 1.0, 2.0)[keep] / len(k))
 
 
 def mesh_of_spacing(cell: NDArray[np.float64], spacing: float) -> tuple[int, int, int]:

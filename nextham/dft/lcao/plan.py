@@ -9,13 +9,14 @@ from nextham.core import Structure
 from nextham.dft.engine import Cause, RunError
 from nextham.dft.lcao.crystal import Crystal, check_geometry
 from nextham.dft.lcao.grid import grid_shape
-from nextham.dft.lcao.kspace import KMesh, mesh_of_spacing
+from nextham.dft.lcao.kspace import mesh_of_spacing
 from nextham.dft.lcao.memory import MemoryEstimate, check_memory, estimate_memory
 from nextham.dft.lcao.settings import LCAOSettings
 from nextham.dft.species.embedded import embedded_species
 from nextham.dft.species.files import SpeciesFiles, find_species
 from nextham.dft.species.species import load_species
 from nextham.exceptions import InputError
+from nextham.physics.bands import KMesh
 from nextham.units import BOHR_ANG
 
 _GIB: Final = 2**30

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from nextham.core import OrbitalBasis
-from nextham.dft.lcao.kspace import BlochSums, KMesh, occupations
+from nextham.dft.lcao.kspace import BlochSums, occupations
+from nextham.physics.bands import KMesh
 from nextham.physics.bloch import bloch_sum
 from nextham.testing import synthetic_system, zincblende
 
