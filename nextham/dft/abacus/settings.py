@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import shlex
 from enum import StrEnum
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-Positive = Annotated[float, Field(gt=0)]
+from nextham.dft.settings import Positive, RecipeSettings
 
 
 class Magnetism(StrEnum):
@@ -35,10 +34,8 @@ class Launcher(StrEnum):
     PYABACUS = "pyabacus"
 
 
-class AbacusSettings(BaseModel):
+class AbacusSettings(RecipeSettings):
     """How ABACUS is run."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     command: str = Field(
         default="abacus", description="Words that start ABACUS, e.g. 'mpirun -n 16 abacus'; no shell reads them."
@@ -48,15 +45,6 @@ class AbacusSettings(BaseModel):
         description="command, pyabacus (ABACUS's own Python binding), or auto: the command if it is found.",
     )
     omp_threads: int = Field(default=1, ge=1, description="OMP_NUM_THREADS of each process.")
-    pseudo_dir: str = Field(default="", description="Folder with one UPF file per element.")
-    orbital_dir: str = Field(default="", description="Folder with one .orb file per element.")
-    pseudopotentials: dict[str, str] = Field(
-        default_factory=dict, description="Element: file, in pseudo_dir or a path; needed where a folder holds several."
-    )
-    orbitals: dict[str, str] = Field(
-        default_factory=dict,
-        description="Element: file, in orbital_dir or a path; needed where a folder holds several.",
-    )
     magnetism: Magnetism = Field(
         default=Magnetism.NONMAGNETIC,
         description="nonmagnetic (time-reversal symmetric H0), autoset (ABACUS's own choice) or moments.",
@@ -64,18 +52,7 @@ class AbacusSettings(BaseModel):
     moments_bohr_magneton: dict[str, float] = Field(
         default_factory=dict, description="Element: starting moment along z; with magnetism moments only."
     )
-    ecutwfc_ry: Positive = Field(
-        default=100.0, description="Plane-wave cutoff; the charge grid holds four times as much."
-    )
-    kspacing_inv_bohr: Positive = Field(
-        default=0.10, description="Largest distance of k points along each reciprocal vector."
-    )
-    kmesh: tuple[int, int, int] | None = Field(
-        default=None, description="Gamma-centred mesh, instead of kspacing_inv_bohr."
-    )
     smearing_method: str = Field(default="gauss", description="ABACUS's smearing_method.")
-    smearing_sigma_ry: Positive = Field(default=0.015, description="Width of the smearing.")
-    scf_thr: Positive = Field(default=1e-6, description="Density error per electron at which the SCF stops.")
     scf_nmax: int = Field(default=100, ge=2, description="Most SCF steps.")
     mixing_type: str = Field(default="broyden", description="ABACUS's mixing_type.")
     mixing_beta: Positive | None = Field(default=None, description="Charge mixing; none leaves ABACUS's default.")
@@ -96,13 +73,6 @@ class AbacusSettings(BaseModel):
             raise ValueError(f"{value!r} cannot be split into words: {error}") from None
         if not words:
             raise ValueError("the command is empty")
-        return value
-
-    @field_validator("kmesh")
-    @classmethod
-    def _positive_mesh(cls, value: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
-        if value is not None and min(value) < 1:
-            raise ValueError(f"a k mesh has at least one point along each axis, not {value}")
         return value
 
     @model_validator(mode="after")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field
 
-Positive = Annotated[float, Field(gt=0)]
+from nextham.dft.settings import Positive, RecipeSettings
 
 
 class H0Definition(StrEnum):
@@ -17,37 +16,16 @@ class H0Definition(StrEnum):
     CORE = "core"  # T + V_nl + V_loc: no electron repulsion at all
 
 
-class LCAOSettings(BaseModel):
+class LCAOSettings(RecipeSettings):
     """How the embedded engine computes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     pseudo_dir: str = Field(
         default="",
         description="Folder with one UPF file per element; where no folder or file is named: the embedded set.",
     )
-    orbital_dir: str = Field(default="", description="Folder with one .orb file per element.")
-    pseudopotentials: dict[str, str] = Field(
-        default_factory=dict, description="Element: file, in pseudo_dir or a path; needed where a folder holds several."
-    )
-    orbitals: dict[str, str] = Field(
-        default_factory=dict,
-        description="Element: file, in orbital_dir or a path; needed where a folder holds several.",
-    )
     h0_definition: H0Definition = Field(
         default=H0Definition.ATOMIC_DENSITY, description="atomic-density-step0 (of superposed neutral atoms) or core."
     )
-    ecutwfc_ry: Positive = Field(
-        default=100.0, description="Plane-wave cutoff; the charge grid holds four times as much."
-    )
-    kspacing_inv_bohr: Positive = Field(
-        default=0.10, description="Largest distance of k points along each reciprocal vector."
-    )
-    kmesh: tuple[int, int, int] | None = Field(
-        default=None, description="Gamma-centred mesh, instead of kspacing_inv_bohr."
-    )
-    smearing_sigma_ry: Positive = Field(default=0.015, description="Width of the Gaussian smearing.")
-    scf_thr: Positive = Field(default=1e-6, description="Density error per electron at which the SCF stops.")
     scf_nmax: int = Field(default=60, ge=1, description="Most SCF steps of each attempt.")
     mixing_beta: float = Field(
         default=0.7, gt=0, le=1, description="Share of the density residual that a step takes in."
@@ -77,10 +55,3 @@ class LCAOSettings(BaseModel):
     def embedded_species(self) -> bool:
         """Whether species come from the embedded set: where nothing else is named; sets are never mixed."""
         return not (self.pseudo_dir or self.orbital_dir or self.pseudopotentials or self.orbitals)
-
-    @field_validator("kmesh")
-    @classmethod
-    def _positive_mesh(cls, value: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
-        if value is not None and min(value) < 1:
-            raise ValueError(f"a k mesh has at least one point along each axis, not {value}")
-        return value

@@ -1,0 +1,45 @@
+"""What every engine that reads UPF and .orb files is told: species, cutoffs, k points, convergence."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class RecipeSettings(BaseModel):
+    """The recipe that engines share, so that one crystal is computed alike by each."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pseudo_dir: str = Field(default="", description="Folder with one UPF file per element.")
+    orbital_dir: str = Field(default="", description="Folder with one .orb file per element.")
+    pseudopotentials: dict[str, str] = Field(
+        default_factory=dict, description="Element: file, in pseudo_dir or a path; needed where a folder holds several."
+    )
+    orbitals: dict[str, str] = Field(
+        default_factory=dict,
+        description="Element: file, in orbital_dir or a path; needed where a folder holds several.",
+    )
+    ecutwfc_ry: Positive = Field(
+        default=100.0, description="Plane-wave cutoff; the charge grid holds four times as much."
+    )
+    kspacing_inv_bohr: Positive = Field(
+        default=0.10, description="Largest distance of k points along each reciprocal vector."
+    )
+    kmesh: tuple[int, int, int] | None = Field(
+        default=None, description="Gamma-centred mesh, instead of kspacing_inv_bohr."
+    )
+    smearing_sigma_ry: Positive = Field(
+        default=0.015, description="Width of the smearing; the embedded engine's is Gaussian."
+    )
+    scf_thr: Positive = Field(default=1e-6, description="Density error per electron at which the SCF stops.")
+
+    @field_validator("kmesh")
+    @classmethod
+    def _positive_mesh(cls, value: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
+        if value is not None and min(value) < 1:
+            raise ValueError(f"a k mesh has at least one point along each axis, not {value}")
+        return value
