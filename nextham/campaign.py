@@ -174,15 +174,13 @@ def load_structures(files: Iterable[Path]) -> list[tuple[str, Structure | Nextha
     Raises:
         InputError: if two crystals have the same id.
     """
-    from nextham.structures.files import id_of, named, read_frames
+    from nextham.structures.files import id_of, read_named
 
     found: list[tuple[str, Structure | NexthamError]] = []
     origin: dict[str, Path] = {}
     for path in files:
         try:
-            here: list[tuple[str, Structure | NexthamError]] = [
-                *named(path, read_frames(path, more={"stru": _read_stru}))
-            ]
+            here: list[tuple[str, Structure | NexthamError]] = [*read_named(path, more={"stru": _read_stru})]
         except NexthamError as error:
             here = [(id_of(path), error)]
         for id, _ in here:
@@ -287,10 +285,10 @@ def _none_left(summary: Summary, ledger: Path) -> str:
     return f"no structure of {n} gave a record ({reasons}); all reasons are in {ledger}, the first: {first}"
 
 
-def _read_stru(path: Path) -> list[Structure]:
+def _read_stru(path: Path) -> Structure:
     from nextham.dft.abacus.stru import read_stru
 
-    return [read_stru(path).structure]
+    return read_stru(path).structure
 
 
 def _computed(compute: Callable[..., RunResult], found: Structure | NexthamError, id: str, folder: Path) -> RunResult:

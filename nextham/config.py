@@ -15,6 +15,7 @@ from nextham.dft.abacus.settings import AbacusSettings
 from nextham.dft.lcao.settings import LCAOSettings
 from nextham.exceptions import InputError
 from nextham.model.settings import ModelSettings
+from nextham.structures.settings import CrystalSettings
 from nextham.train.settings import TrainSettings
 
 _ARCHIVES = (".tar", ".tar.xz", ".tar.gz")
@@ -26,24 +27,30 @@ class SourceSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["abacus-runs", "structures"] = Field(
+    kind: Literal["abacus-runs", "prototypes", "structures"] = Field(
         default="abacus-runs",
-        description="abacus-runs: finished ABACUS runs are imported; structures: crystals are computed by the engine.",
+        description="abacus-runs: finished ABACUS runs are imported; prototypes: crystals are built on the spot, "
+        "structures: crystals are read from files, and computed by the engine.",
     )
     paths: tuple[str, ...] = Field(
         default=("examples/abacus-runs",),
-        description="Run folders, archives of them or structure files, or folders that hold them.",
+        description="Run folders, archives of them or structure files, or folders that hold them; not for prototypes.",
+    )
+    crystals: CrystalSettings = Field(
+        default_factory=CrystalSettings, description="Which crystals are built where kind is prototypes."
     )
     chunk_size: int = Field(
         default=8, ge=1, description="Structures per job; a job is the unit that is repeated when killed."
     )
 
     def items(self) -> list[str]:
-        """Return the runs or structure files that the paths name, sorted, each once.
+        """Return the runs or structure files that the paths name, sorted, each once, or the ids of built crystals.
 
         Raises:
-            InputError: if a path does not exist or holds nothing of the kind.
+            InputError: if a path does not exist or holds nothing of the kind, or no crystal is named.
         """
+        if self.kind == "prototypes":
+            return self._ids()
         found: list[str] = []
         for path in map(Path, self.paths):
             if not path.exists():
@@ -53,6 +60,12 @@ class SourceSettings(BaseModel):
                 raise InputError(f"source.paths: {path} holds no {self.kind.replace('-', ' ')}")
             found += [str(p) for p in here]
         return sorted(set(found))
+
+    def _ids(self) -> list[str]:
+        ids = self.crystals.ids()
+        if not ids:
+            raise InputError("source.crystals.prototypes is empty; name crystals, e.g. {B3: {GaAs: 5.653}}")
+        return ids
 
     def _is_item(self, path: Path) -> bool:
         if self.kind == "abacus-runs":

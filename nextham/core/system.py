@@ -27,6 +27,20 @@ OPERATORS: Final = {
 }
 
 
+def check_id(id: str) -> str:
+    """Return an id that can name a folder.
+
+    Raises:
+        InputError: if it cannot.
+    """
+    if not _ID.fullmatch(id):
+        raise InputError(
+            f"{id!r} cannot name a structure: an id becomes the name of a folder, so it has letters, digits "
+            "and . _ + = ( ) - only, and does not start with a dot; rename the folder or file, or give an --id"
+        )
+    return id
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Provenance:
     """Where one structure and its operators come from. Plain values only, so that it is also JSON."""
@@ -56,11 +70,7 @@ class Provenance:
     orbital_cutoff_ang: Mapping[str, float] = dataclasses.field(default_factory=dict)  # element: radius
 
     def __post_init__(self) -> None:
-        if not _ID.fullmatch(self.id):
-            raise InputError(
-                f"{self.id!r} cannot name a structure: an id becomes the name of a folder, so it has letters, digits "
-                "and . _ + = ( ) - only, and does not start with a dot; rename the folder or file, or give an --id"
-            )
+        check_id(self.id)
         if self.kmesh is not None:
             object.__setattr__(self, "kmesh", tuple(int(n) for n in self.kmesh))
 

@@ -10,9 +10,12 @@ from typing import Any, Final
 import numpy as np
 
 from nextham.core import Structure
+from nextham.core.system import check_id
 from nextham.exceptions import InputError
+from nextham.files import whole
 
-Reader = Callable[[Path], list[Structure]]
+Reader = Callable[[Path], Structure]
+Named = tuple[str, Structure]  # id and crystal
 
 _KINDS: Final = {
     ".cif": "cif",
@@ -79,14 +82,16 @@ def read_structure(path: str | Path, *, more: Mapping[str, Reader] = _NONE) -> S
     Raises:
         InputError: if the file is not one complete periodic crystal.
     """
-    frames = read_frames(path, more=more)
+    frames = read_named(path, more=more)
     if len(frames) > 1:
         raise InputError(f"{path} holds {len(frames)} structures where one is wanted; split the file")
-    return frames[0]
+    return frames[0][1]
 
 
-def read_frames(path: str | Path, *, more: Mapping[str, Reader] = _NONE) -> list[Structure]:
-    """Read all crystals of a file; only extended XYZ holds more than one.
+def read_named(path: str | Path, *, more: Mapping[str, Reader] = _NONE) -> list[Named]:
+    """Read all crystals of a file with their ids; only extended XYZ holds more than one.
+
+    A frame of extended XYZ may carry its id (``id=...`` in its second line); others are numbered.
 
     Raises:
         InputError: if one is not a complete periodic crystal.
@@ -97,37 +102,39 @@ def read_frames(path: str | Path, *, more: Mapping[str, Reader] = _NONE) -> list
         raise InputError(f"there is no structure file {path}")
     if not path.read_bytes().strip():
         raise InputError(f"{path} is empty; it should hold a crystal")
-    readers: dict[str, Reader] = {"cif": _read_cif, "vasp": _read_ase, "extxyz": _read_ase, **more}
+    if kind == "extxyz":
+        return _read_extxyz(path)
+    readers: dict[str, Reader] = {"cif": _read_cif, "vasp": _read_poscar, **more}
     if kind not in readers:
         raise InputError(f"{path} is an ABACUS STRU, which its engine reads; convert it to CIF or POSCAR here")
-    return readers[kind](path)
+    return [(id_of(path), readers[kind](path))]
 
 
-def read_structures(paths: Iterable[str | Path], *, more: Mapping[str, Reader] = _NONE) -> list[tuple[str, Structure]]:
-    """Read the crystals of files and folders with their ids; crystals of one file are numbered.
+def write_extxyz(path: Path, crystals: Mapping[str, Structure]) -> None:
+    """Write crystals with their ids as extended XYZ; the file appears whole or not at all."""
+    import ase.io
+    from ase import Atoms
+
+    atoms = [
+        Atoms(s.numbers, positions=s.positions, cell=s.cell, pbc=True, info={"id": id}) for id, s in crystals.items()
+    ]
+    with whole(path) as part:
+        ase.io.write(part, atoms, format="extxyz")
+
+
+def read_structures(paths: Iterable[str | Path], *, more: Mapping[str, Reader] = _NONE) -> list[Named]:
+    """Read the crystals of files and folders with their ids.
 
     Raises:
         InputError: if a file cannot be read, or two crystals have the same id.
     """
     found: dict[str, tuple[Path, Structure]] = {}
     for path in structure_files(paths):
-        for id, structure in named(path, read_frames(path, more=more)):
+        for id, structure in read_named(path, more=more):
             if id in found:
                 raise InputError(f"{path} and {found[id][0]} are both called {id}; rename one")
             found[id] = (path, structure)
     return [(id, structure) for id, (_, structure) in found.items()]
-
-
-def named(path: Path, frames: list[Structure]) -> list[tuple[str, Structure]]:
-    """Return the crystals of a file with their ids.
-
-    >>> [id for id, _ in named(Path("md.extxyz"), [None, None])]
-    ['md-0', 'md-1']
-    """
-    if len(frames) == 1:
-        return [(id_of(path), frames[0])]
-    width = len(str(len(frames) - 1))
-    return [(f"{id_of(path)}-{k:0{width}d}", frame) for k, frame in enumerate(frames)]
 
 
 def _in_folder(folder: Path) -> list[Path]:
@@ -136,7 +143,7 @@ def _in_folder(folder: Path) -> list[Path]:
     return sorted(p for p in own + inner if p.is_file())
 
 
-def _read_cif(path: Path) -> list[Structure]:
+def _read_cif(path: Path) -> Structure:
     from pymatgen.io.cif import CifParser
 
     try:
@@ -151,25 +158,35 @@ def _read_cif(path: Path) -> list[Structure]:
     if not crystal.is_ordered:
         site = next(site for site in crystal if not site.is_ordered)
         raise InputError(f"{path} has a site of partial occupancy ({site.species_string}); choose an ordered structure")
-    return [_checked(path, crystal.atomic_numbers, crystal.cart_coords, crystal.lattice.matrix)]
+    return _checked(path, crystal.atomic_numbers, crystal.cart_coords, crystal.lattice.matrix)
 
 
-def _read_ase(path: Path) -> list[Structure]:
+def _read_poscar(path: Path) -> Structure:
+    return _of_atoms(path, _read_ase(path, "vasp", "POSCAR")[0])
+
+
+def _read_extxyz(path: Path) -> list[Named]:
+    frames = _read_ase(path, "extxyz", "extended XYZ")
+    if not frames:
+        raise InputError(f"{path} holds no structure")
+    width = len(str(len(frames) - 1))
+    numbered = [f"{id_of(path)}-{k:0{width}d}" for k in range(len(frames))] if len(frames) > 1 else [id_of(path)]
+    try:
+        ids = [check_id(str(atoms.info.get("id", k))) for atoms, k in zip(frames, numbered, strict=True)]
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return [(id, _of_atoms(path, atoms)) for id, atoms in zip(ids, frames, strict=True)]
+
+
+def _read_ase(path: Path, kind: str, what: str) -> list[Any]:
     import ase.io
 
-    kind = kind_of(path)
-    index = ":" if kind == "extxyz" else 0
     try:
-        found: Any = ase.io.read(path, format=kind, index=index)
+        return list(ase.io.iread(path, index=":", format=kind))
     except KeyError as error:
         raise InputError(f"{path}: {error.args[0]!r} is not an element symbol") from None
     except Exception as error:  # ase's readers let whatever goes wrong through
-        what = "POSCAR" if kind == "vasp" else "extended XYZ"
         raise InputError(f"{path} is not a complete {what} file: {_short(error)}") from None
-    frames = found if isinstance(found, list) else [found]
-    if not frames:
-        raise InputError(f"{path} holds no structure")
-    return [_of_atoms(path, atoms) for atoms in frames]
 
 
 def _of_atoms(path: Path, atoms: Any) -> Structure:

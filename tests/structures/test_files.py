@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from nextham.exceptions import InputError
-from nextham.structures.files import kind_of, read_frames, read_structure, read_structures, structure_files
+from nextham.structures.files import (
+    kind_of,
+    read_named,
+    read_structure,
+    read_structures,
+    structure_files,
+    write_extxyz,
+)
 from nextham.testing import zincblende
 
 POSCAR = """GaAs
@@ -85,7 +92,22 @@ def test_further_formats_come_from_outside(tmp_path):
     path = write(tmp_path / "Si" / "STRU", "ATOMIC_SPECIES\n")
     with pytest.raises(InputError, match="is an ABACUS STRU, which its engine reads"):
         read_structure(path)
-    assert read_frames(path, more={"stru": lambda _: [zincblende()]}) == [zincblende()]
+    assert read_named(path, more={"stru": lambda _: zincblende()}) == [("Si", zincblende())]
+
+
+def test_extended_xyz_carries_ids(tmp_path):
+    write_extxyz(tmp_path / "set.extxyz", {"GaAs-B3-0": zincblende(), "other": zincblende()})
+    found = dict(read_named(tmp_path / "set.extxyz"))
+    assert list(found) == ["GaAs-B3-0", "other"]
+    np.testing.assert_allclose(found["other"].positions, zincblende().positions, atol=1e-8)
+    np.testing.assert_allclose(found["other"].cell, zincblende().cell, atol=1e-8)
+
+
+def test_an_id_that_cannot_name_a_folder_is_refused(tmp_path):
+    path = write(tmp_path / "md.extxyz", XYZ.replace('"\n', '" id=../../x\n'))
+    with pytest.raises(InputError) as error:
+        read_named(path)
+    assert str(error.value).startswith(f"{path}: '../../x' cannot name a structure: an id becomes the name of a folder")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,9 @@ import pytest
 import yaml
 
 from nextham.config import Config, json_schema
+from nextham.data.ledger import Ledger
+from nextham.data.store import Store
+from nextham.dft.species.embedded import embedded_elements
 from nextham.exceptions import InputError
 from nextham.model.settings import ModelSettings
 
@@ -30,12 +33,23 @@ def snakemake(folder: Path, *words: str, timeout: int = 600) -> subprocess.Compl
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """A working folder with the default config, pointing at the examples."""
-    values = yaml.safe_load((ROOT / "config.yaml").read_text())
-    values["source"]["paths"] = [str(ROOT / "examples" / "abacus-runs")]
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+def default(tmp_path):
+    """A working folder with the default config."""
+    shutil.copy(ROOT / "config.yaml", tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def folder(default):
+    """A working folder with the default config, but the recorded runs as source."""
+    values = yaml.safe_load((default / "config.yaml").read_text())
+    values["source"] = {
+        "kind": "abacus-runs",
+        "paths": [str(ROOT / "examples" / "abacus-runs")],
+        "chunk_size": 6,
+    }
+    (default / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    return default
 
 
 def change(folder: Path, **sections: dict) -> None:
@@ -47,7 +61,11 @@ def change(folder: Path, **sections: dict) -> None:
 
 def test_default_config_is_valid_and_complete():
     values = yaml.safe_load((ROOT / "config.yaml").read_text())
-    assert Config.parse(values).source.kind == "abacus-runs"
+    config = Config.parse(values)
+    assert (config.source.kind, config.engine) == ("prototypes", "lcao")
+    elements = {e for id in config.source.items() for e in re.findall("[A-Z][a-z]?", id.split("-")[0])}
+    assert elements <= set(embedded_elements())
+    assert len(elements) >= 20
 
 
 def test_committed_schema_is_the_current_one():
@@ -62,7 +80,15 @@ def test_every_knob_is_described():
     assert [f"{where}.{key}" for where, key, knob in knobs if not knob.get("description")] == []
 
 
-def test_dry_run_plans_the_main_job(folder):
+def test_dry_run_plans_the_main_job(default):
+    plan = snakemake(default, "-n")
+    assert plan.returncode == 0, plan.stderr
+    jobs = dict(re.findall(r"^(\w+)\s+(\d+)$", plan.stdout, re.M))
+    assert jobs["crystals"] == jobs["scf"] == "6"
+    assert {"dataset", "split", "train", "predict", "score", "report_page", "all"} <= set(jobs)
+
+
+def test_dry_run_plans_the_import_of_runs(folder):
     plan = snakemake(folder, "-n")
     assert plan.returncode == 0, plan.stderr
     jobs = dict(re.findall(r"^(\w+)\s+(\d+)$", plan.stdout, re.M))
@@ -123,6 +149,24 @@ def test_a_section_travels_as_one_line_of_json():
     config = Config()
     assert json.loads(Config.parse({"split": {"seed": 3}}).section("split")) == {"seed": 3}
     assert json.loads(config.section("store", "checks")) == {"store": {}, "checks": {}}
+
+
+def test_small_run_from_prototypes_to_a_dataset(default):
+    """Real DFT of two crystals, and one element that no species set has: it goes to the ledger."""
+    crystals = {"A4": {"Si": 5.431}, "A2": {"Fe": 2.87}}
+    change(
+        default,
+        source={"crystals": {"prototypes": crystals, "perturbed": 1}},
+        lcao={"kspacing_inv_bohr": 0.5, "ecutwfc_ry": 40},
+    )
+    done = snakemake(default, "--cores", "2", "dataset_only")
+    assert done.returncode == 0, done.stdout + done.stderr
+    store = Store(default / "results" / "dataset")
+    assert store.ids == ("Si-A4-0", "Si-A4-1")
+    assert store["Si-A4-1"].meta[0].converged
+    failed = [e for e in Ledger(default / "results" / "dataset" / "ledger.jsonl").entries() if not e.ok]
+    assert [e.id for e in failed] == ["Fe-A2-0", "Fe-A2-1"]
+    assert "Fe" in failed[0].message
 
 
 def test_small_run_from_runs_to_report(folder):

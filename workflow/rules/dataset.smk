@@ -1,4 +1,4 @@
-# Crystals or finished runs -> checked stores, one per chunk -> the dataset and its split.
+# Prototypes, structure files or finished runs -> checked stores, one per chunk -> the dataset and its split.
 
 
 if cfg.source.kind == "abacus-runs":
@@ -20,9 +20,27 @@ if cfg.source.kind == "abacus-runs":
 
 else:
 
+    if cfg.source.kind == "prototypes":
+
+        rule crystals:
+            output:
+                f"{OUT}/crystals/{{chunk}}.extxyz",
+            log:
+                f"{OUT}/logs/crystals/{{chunk}}.log",
+            params:
+                stage_version=1,
+                settings=cfg.source.crystals.model_dump_json(exclude_unset=True),
+                ids=lambda wildcards: [f"--only={id}" for id in CHUNKS[wildcards.chunk]],
+            shell:
+                "nextham generate -o {output:q} --settings {params.settings:q} {params.ids:q} 2>&1 | tee {log:q}"
+
     rule scf:
         input:
-            lambda wildcards: CHUNKS[wildcards.chunk],
+            lambda wildcards: (
+                rules.crystals.output
+                if cfg.source.kind == "prototypes"
+                else CHUNKS[wildcards.chunk]
+            ),
         output:
             directory(f"{OUT}/chunks/{{chunk}}"),
         log:
