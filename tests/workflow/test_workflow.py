@@ -102,7 +102,11 @@ def test_crystals_go_to_the_engine_of_the_config_with_its_section(folder, engine
     (folder / "crystals").mkdir()
     (folder / "crystals" / "BN.vasp").write_text("not read before it is computed")
     change(
-        folder, source={"kind": "structures", "paths": ["crystals"]}, abacus={"omp_threads": 2}, lcao={"device": "cpu"}
+        folder,
+        source={"kind": "structures", "paths": ["crystals"]},
+        species={"source": "embedded"},
+        abacus={"omp_threads": 2},
+        lcao={"device": "cpu"},
     )
     values = yaml.safe_load((folder / "config.yaml").read_text())
     (folder / "config.yaml").write_text(yaml.safe_dump(values | {"engine": engine}))
@@ -111,6 +115,7 @@ def test_crystals_go_to_the_engine_of_the_config_with_its_section(folder, engine
     (command,) = re.findall(r"nextham scf .*", plan.stdout)
     assert f"--engine {engine} " in command
     assert ('"abacus": {' in command, '"lcao": {' in command) == (engine == "abacus", engine == "lcao")
+    assert '"species": {"source": "embedded"}' in command
 
 
 @pytest.mark.parametrize(
