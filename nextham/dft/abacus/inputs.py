@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from nextham.core import Structure
 from nextham.dft.abacus.settings import AbacusSettings, Magnetism
 from nextham.dft.abacus.stru import Species, write_stru
-from nextham.dft.species.files import SpeciesFiles, file_sha256
+from nextham.dft.geometry import check_geometry
+from nextham.dft.species.files import SpeciesFiles, check_heads, file_sha256
 from nextham.dft.species.source import SpeciesSource
 
 OUT: Final = "OUT.ABACUS"  # suffix ABACUS
@@ -95,10 +96,12 @@ def make_inputs(
         decimals: of the matrix files, for builds that take this number.
 
     Raises:
-        RunError: if an element lacks its pseudopotential or orbitals.
+        RunError: if the structure makes no sense, or an element lacks its pseudopotential or orbitals.
     """
+    check_geometry(structure, id)
     crystal = structure.grouped()
     found = species.files(crystal.symbols, id=id)
+    check_heads(found, id=id)
     names = link_names(found)
     in_stru = {name: Species(upf=names[files.upf], orb=names[files.orb], mass=1.0) for name, files in found.items()}
     texts = {

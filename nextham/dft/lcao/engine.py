@@ -16,7 +16,7 @@ import torch
 
 from nextham.core import BlockMatrix, LCAOSystem, Provenance, Structure, symbol
 from nextham.dft.engine import Cause, RunError, RunResult
-from nextham.dft.lcao.crystal import Crystal, check_geometry
+from nextham.dft.lcao.crystal import Crystal
 from nextham.dft.lcao.gint import GridIntegrator
 from nextham.dft.lcao.grid import FFTGrid
 from nextham.dft.lcao.hamiltonian import FixedParts
@@ -80,8 +80,9 @@ class LCAOEngine:
             RunError: if the structure or its species cannot be used, or the SCF does not converge.
         """
         start = time.perf_counter()
-        mesh, kmesh = self._mesh(structure, id)
-        work = self._workspace(structure, id=id, n_k=len(mesh.k))
+        kmesh = mesh_of(structure, self.settings)
+        work = self._workspace(structure, id=id, n_k=KMesh.count(kmesh))
+        mesh = KMesh.of(kmesh)
         kspace = KSpace(work.crystal, work.fixed, mesh, device=self._device, id=id)
         h0 = work.h0
         try:
@@ -94,11 +95,6 @@ class LCAOEngine:
         _write_log(folder, [*found.log, f"wall time {time.perf_counter() - start:.2f} s"])
         levels = Levels(mesh.k, found.solution.energies.cpu().numpy() * RYDBERG_EV)
         return RunResult(work.system(operators, **facts), levels)
-
-    def _mesh(self, structure: Structure, id: str) -> tuple[KMesh, tuple[int, int, int]]:
-        check_geometry(structure, id)
-        kmesh = mesh_of(structure, self.settings)
-        return KMesh.of(kmesh), kmesh
 
     def _workspace(self, structure: Structure, *, id: str, n_k: int) -> _Workspace:
         crystal = load_crystal(structure, self.species, id=id)

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from nextham.core import Structure
 from nextham.dft.engine import Cause, RunError
-from nextham.dft.lcao.crystal import Crystal, check_geometry
+from nextham.dft.geometry import check_geometry
+from nextham.dft.lcao.crystal import Crystal
 from nextham.dft.lcao.grid import grid_shape
 from nextham.dft.lcao.kspace import mesh_of_spacing
 from nextham.dft.lcao.memory import MemoryEstimate, check_memory, estimate_memory
@@ -72,7 +73,7 @@ def make_plan(structure: Structure, settings: LCAOSettings, species: SpeciesSour
     """
     crystal = load_crystal(structure, species, id=id)
     kmesh = mesh_of(structure, settings) if scf else None
-    n_k = len(KMesh.of(kmesh).k) if kmesh else 0
+    n_k = KMesh.count(kmesh) if kmesh else 0
     check_memory(crystal, settings, n_k, id=id)
     return Plan(
         crystal,

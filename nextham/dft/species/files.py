@@ -112,6 +112,40 @@ def _matches(folder: str, symbol: str, suffix: str) -> list[Path]:
     return sorted(path for path in Path(folder).iterdir() if named.match(path.name)) if folder else []
 
 
+def check_heads(species: Mapping[str, SpeciesFiles], *, id: str) -> None:
+    """Compare what the files say of themselves with what they are taken for; formats are left to who reads them.
+
+    Raises:
+        RunError: if a file is of another element, or a pseudopotential has no spin-orbit coupling.
+    """
+    for element, files in species.items():
+        for path, (named, scalar) in ((path, _head(path)) for path in (files.upf, files.orb)):
+            if named not in ("", element):
+                text = f"{path} is of {named}, but it is named for {element}; choose a file of {element}"
+                raise RunError(Cause.BAD_INPUT, f"{id}: {text}")
+            if scalar:
+                text = f"{path} is scalar-relativistic; spin-orbit coupling needs a fully relativistic UPF file"
+                raise RunError(Cause.BAD_INPUT, f"{id}: {text} (has_so = T)")
+
+
+def _head(path: Path) -> tuple[str, bool]:
+    """Return the element that a file names, empty if none, and whether it is a scalar-relativistic UPF file."""
+    state = path.stat()
+    return _read_head(path, (state.st_mtime_ns, state.st_size))
+
+
+@lru_cache(maxsize=1024)
+def _read_head(path: Path, _state: tuple[int, int]) -> tuple[str, bool]:
+    text = path.read_text(errors="replace")
+    header = re.search(r"<PP_HEADER\b[^>]*>", text)
+    if header is None:
+        named = re.search(r"^\s*Element\s+([A-Za-z]+)", text, re.MULTILINE)
+        return named[1] if named else "", False
+    found = dict(re.findall(r"(\w+)\s*=\s*[\"']\s*\.?(\w+)", header[0]))
+    scalar = found.get("has_so", "")[:1] in ("F", "f") and found.get("number_of_proj") != "0"
+    return found.get("element", "").capitalize(), scalar
+
+
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a pseudopotential or orbital file, computed anew only if the file changes."""
     state = path.stat()
