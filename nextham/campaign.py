@@ -46,9 +46,7 @@ class DatasetSettings(BaseModel):
 class EngineSettings(DatasetSettings):
     """... and how they are computed."""
 
-    species: SpeciesSettings = Field(
-        default_factory=SpeciesSettings, description="Pseudopotentials and orbitals, of every engine."
-    )
+    species: SpeciesSettings = Field(default_factory=SpeciesSettings, description="Pseudopotentials and orbitals.")
     lcao: LCAOSettings = Field(default_factory=LCAOSettings, description="How the embedded engine computes.")
     abacus: AbacusSettings = Field(default_factory=AbacusSettings, description="How ABACUS is run.")
 

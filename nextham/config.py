@@ -165,7 +165,7 @@ class Config(BaseModel):
         Raises:
             InputError: if a folder or its lock is missing or broken.
         """
-        return open_source(self.species, self._recipe).sha256 if self.source.kind == "structures" else ""
+        return "" if self.source.kind == "abacus-runs" else open_source(self.species, self._recipe).sha256
 
 
 def json_schema() -> str:

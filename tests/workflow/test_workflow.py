@@ -149,7 +149,7 @@ def test_species_that_cannot_be_used_stop_the_dry_run(folder):
 
 
 def test_species_of_the_config():
-    crystals = {"source": {"kind": "structures"}}
+    crystals = {"source": {"kind": "prototypes"}}
     assert Config.parse({"species": {"source": "nowhere"}}).species_sha256() == ""  # runs are imported
     assert Config.parse(crystals).species_sha256() == embedded_species().sha256
     named = {"engine": "abacus", "abacus": {"pseudo_dir": ".", "orbital_dir": "."}}
