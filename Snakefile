@@ -14,6 +14,7 @@ configfile: "config.yaml"
 try:
     cfg = Config.parse(config)
     CHUNKS = cfg.source.chunks()
+    SPECIES = cfg.species_sha256()
 except NexthamError as error:
     raise WorkflowError(str(error))
 

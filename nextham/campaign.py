@@ -24,6 +24,7 @@ from nextham.data.writer import StoreWriter
 from nextham.dft.abacus.settings import AbacusSettings
 from nextham.dft.engine import Cause, Engine, RunError, RunResult
 from nextham.dft.lcao.settings import LCAOSettings
+from nextham.dft.settings import SpeciesSettings
 from nextham.exceptions import CheckError, InputError, NexthamError, WriteError, reason_of
 from nextham.readahead import ReadAhead
 
@@ -45,6 +46,7 @@ class DatasetSettings(BaseModel):
 class EngineSettings(DatasetSettings):
     """... and how they are computed."""
 
+    species: SpeciesSettings = Field(default_factory=SpeciesSettings, description="Pseudopotentials and orbitals.")
     lcao: LCAOSettings = Field(default_factory=LCAOSettings, description="How the embedded engine computes.")
     abacus: AbacusSettings = Field(default_factory=AbacusSettings, description="How ABACUS is run.")
 

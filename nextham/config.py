@@ -13,6 +13,8 @@ from nextham.console import first_problem
 from nextham.data.settings import CheckSettings, SplitSettings, StoreSettings
 from nextham.dft.abacus.settings import AbacusSettings
 from nextham.dft.lcao.settings import LCAOSettings
+from nextham.dft.settings import RecipeSettings, SpeciesSettings
+from nextham.dft.species.source import check_source, open_source
 from nextham.exceptions import InputError
 from nextham.model.settings import ModelSettings
 from nextham.structures.settings import CrystalSettings
@@ -102,8 +104,11 @@ class Config(BaseModel):
     engine: Literal["lcao", "abacus"] = Field(
         default="lcao", description="What computes crystals: lcao, the embedded engine, or abacus."
     )
+    species: SpeciesSettings = Field(
+        default_factory=SpeciesSettings, description="Pseudopotentials and orbitals, of every engine."
+    )
     lcao: LCAOSettings = Field(
-        default_factory=LCAOSettings, description="The embedded engine: species, accuracy, device, memory."
+        default_factory=LCAOSettings, description="The embedded engine: accuracy, device, memory."
     )
     abacus: AbacusSettings = Field(
         default_factory=AbacusSettings, description="ABACUS itself: command, files, accuracy."
@@ -124,6 +129,16 @@ class Config(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_species(self) -> Self:
+        check_source(self.species, self._recipe)
+        return self
+
+    @property
+    def _recipe(self) -> RecipeSettings:
+        recipe: RecipeSettings = getattr(self, self.engine)
+        return recipe
+
     @classmethod
     def parse(cls, values: Mapping[str, Any], *, where: str = "config.yaml") -> Config:
         """Validate a config read by Snakemake or YAML.
@@ -143,6 +158,14 @@ class Config(BaseModel):
         """
         sections = {name: getattr(self, name).model_dump(mode="json", exclude_unset=True) for name in names}
         return json.dumps(sections if len(names) > 1 else sections[names[0]])
+
+    def species_sha256(self) -> str:
+        """Return the hash of the locked species that crystals are computed with, empty where nothing is locked.
+
+        Raises:
+            InputError: if a folder or its lock is missing or broken.
+        """
+        return "" if self.source.kind == "abacus-runs" else open_source(self.species, self._recipe).sha256
 
 
 def json_schema() -> str:

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
     from nextham.campaign import EngineSettings, Task
     from nextham.core import Structure
     from nextham.dft.engine import Engine
+    from nextham.dft.species.source import SpeciesSource
 
     Descriptions = dict[str, tuple[str, dict[str, object]]]  # run: its text, and the same as JSON values
-    Describe = Callable[[Structure, EngineSettings, Task, str], Descriptions]
+    Describe = Callable[[EngineSettings, SpeciesSource, Task, Structure, str], Descriptions]
 
 _TEXTS = {
     "h0": "Compute S(R) and the zeroth-step Hamiltonian H0(R) of crystals, without self-consistency.",
@@ -52,10 +54,19 @@ def _command(name: str) -> Callable[..., None]:
         ] = EngineName.LCAO,
         settings: Annotated[
             str | None,
-            typer.Option("--settings", help="YAML file, or YAML/JSON text; sections lcao, abacus, store and checks."),
+            typer.Option(
+                "--settings", help="YAML file, or YAML/JSON text; sections species, lcao, abacus, store and checks."
+            ),
+        ] = None,
+        species: Annotated[
+            str | None,
+            typer.Option(help="embedded (lcao's default), or a folder locked by nextham species lock."),
+        ] = None,
+        species_lock: Annotated[
+            Path | None, typer.Option(help="Lock of that folder; by default species.lock.json in it.")
         ] = None,
         pseudo_dir: Annotated[
-            Path | None, typer.Option(help="Folder with one UPF file per element; lcao: by default the embedded set.")
+            Path | None, typer.Option(help="Folder with one UPF file per element, instead of --species.")
         ] = None,
         orbital_dir: Annotated[Path | None, typer.Option(help="Folder with one .orb file per element.")] = None,
         kspacing: Annotated[
@@ -72,18 +83,21 @@ def _command(name: str) -> Callable[..., None]:
     ) -> None:
         from nextham.campaign import EngineSettings, RunFolders, Target, Task, run_structures
         from nextham.console import load_settings
+        from nextham.dft.species.source import open_source
         from nextham.structures.files import structure_files
 
         files = structure_files(structures)
         options = {"pseudo_dir": pseudo_dir and str(pseudo_dir), "orbital_dir": orbital_dir and str(orbital_dir)}
         chosen = _with_options(load_settings(EngineSettings, settings), engine, {**options, **_mesh(kspacing)})
+        chosen = _with_species(chosen, species, species_lock)
+        source = open_source(chosen.species, getattr(chosen, engine))
         if dry_run:
-            _print_inputs(files, _DESCRIBE[engine], chosen, Task(name), as_json)
+            _print_inputs(files, partial(_DESCRIBE[engine], chosen, source, Task(name)), as_json)
             return
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that running jobs are ended too
         folders = RunFolders(runs or output.with_name(f"{output.name}.runs"), keep_runs)
         target = Target(output, overwrite, allow_empty)
-        program = _program(engine, chosen)
+        program = _program(engine, chosen, source)
         summary = run_structures(files, program, target, task=Task(name), runs=folders, settings=chosen)
         print_summary(summary, as_json)
 
@@ -114,20 +128,28 @@ def _with_options(settings: EngineSettings, engine: EngineName, options: dict[st
     return settings.model_copy(update={engine.value: section})
 
 
-def _program(name: EngineName, settings: EngineSettings) -> Engine:
+def _with_species(settings: EngineSettings, source: str | None, lock: Path | None) -> EngineSettings:
+    """Return the settings with the species of the options; a folder of the options has its own lock."""
+    if source is None and lock is None:
+        return settings
+    given = {"source": source or settings.species.source, "lock": lock and str(lock)}
+    return settings.model_copy(update={"species": settings.species.model_copy(update=given)})
+
+
+def _program(name: EngineName, settings: EngineSettings, species: SpeciesSource) -> Engine:
     """Return the engine of a name; another DFT program is another branch here and a line in _DESCRIBE."""
     if name is EngineName.LCAO:
         from nextham.dft.lcao.engine import LCAOEngine
 
-        return LCAOEngine(settings.lcao)
+        return LCAOEngine(settings.lcao, species)
     from nextham.dft.abacus.driver import AbacusEngine
 
-    engine = AbacusEngine(settings.abacus)
+    engine = AbacusEngine(settings.abacus, species)
     typer.echo(f"{engine.build}", err=True)
     return engine
 
 
-def _print_inputs(files: list[Path], describe: Describe, settings: EngineSettings, task: Task, as_json: bool) -> None:
+def _print_inputs(files: list[Path], describe: Callable[[Structure, str], Descriptions], as_json: bool) -> None:
     """Print what each run would be.
 
     Raises:
@@ -143,7 +165,7 @@ def _print_inputs(files: list[Path], describe: Describe, settings: EngineSetting
         try:
             if not isinstance(structure, Structure):
                 raise structure
-            made = describe(structure, settings, task, id)
+            made = describe(structure, id)
         except NexthamError as error:
             problems[id] = str(error)
             continue
@@ -159,7 +181,9 @@ def _print_inputs(files: list[Path], describe: Describe, settings: EngineSetting
         raise InputError(f"no inputs could be made; the first reason: {next(iter(problems.values()))}")
 
 
-def _abacus_inputs(structure: Structure, settings: EngineSettings, task: Task, id: str) -> Descriptions:
+def _abacus_inputs(
+    settings: EngineSettings, species: SpeciesSource, task: Task, structure: Structure, id: str
+) -> Descriptions:
     from nextham.campaign import Task as Wanted
     from nextham.dft.abacus.inputs import Task as Run
     from nextham.dft.abacus.inputs import make_inputs
@@ -167,15 +191,17 @@ def _abacus_inputs(structure: Structure, settings: EngineSettings, task: Task, i
 
     h0 = Run.SCF1 if settings.abacus.h0_route is H0Route.SCF1 else Run.GET_HS
     runs = [h0] if task is Wanted.H0 else [h0, Run.SCF]
-    made = {run.value: make_inputs(structure, settings.abacus, run, id=id) for run in runs}
+    made = {run.value: make_inputs(structure, settings.abacus, run, species=species, id=id) for run in runs}
     return {run: (str(inputs), {**inputs.texts, "sha256": inputs.sha256}) for run, inputs in made.items()}
 
 
-def _lcao_plan(structure: Structure, settings: EngineSettings, task: Task, id: str) -> Descriptions:
+def _lcao_plan(
+    settings: EngineSettings, species: SpeciesSource, task: Task, structure: Structure, id: str
+) -> Descriptions:
     from nextham.campaign import Task as Wanted
     from nextham.dft.lcao.plan import make_plan
 
-    plan = make_plan(structure, settings.lcao, id=id, scf=task is Wanted.SCF)
+    plan = make_plan(structure, settings.lcao, species, id=id, scf=task is Wanted.SCF)
     return {task.value: (str(plan), plan.facts())}
 
 

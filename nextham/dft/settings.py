@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Positive = Annotated[float, Field(gt=0)]
+EMBEDDED: Final = "embedded"  # the species source that ships with the project
+
+
+class SpeciesSettings(BaseModel):
+    """Which pseudopotentials and orbitals are used, by every engine alike."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str | None = Field(
+        default=None,
+        description="embedded: the set that ships with the project; else a folder of UPF and .orb files with a lock "
+        "(nextham species lock DIR). Unset: what the engine's own section names; lcao then falls back on embedded.",
+    )
+    lock: str | None = Field(
+        default=None, description="Lock of the source folder; unset: species.lock.json in the folder."
+    )
 
 
 class RecipeSettings(BaseModel):
     """The recipe that engines share, so that one crystal is computed alike by each."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    section: ClassVar[str] = ""  # name of these settings in the config, for errors
+    default_source: ClassVar[str | None] = None  # species source where nothing is named
+    species_keys: ClassVar[tuple[str, ...]] = ("pseudo_dir", "orbital_dir", "pseudopotentials", "orbitals")
 
     pseudo_dir: str = Field(default="", description="Folder with one UPF file per element.")
     orbital_dir: str = Field(default="", description="Folder with one .orb file per element.")

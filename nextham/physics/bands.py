@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,16 @@ class KMesh:
         place = np.cumsum(keep) - 1
         weights = np.where(own == other, 1.0, 2.0)[keep] / len(k)
         return cls(k[keep], weights, place[np.minimum(own, other)])
+
+    @staticmethod
+    def count(mesh: tuple[int, int, int]) -> int:
+        """Return how many points time reversal leaves of a mesh, without making it.
+
+        >>> KMesh.count((4, 3, 1)) == len(KMesh.of((4, 3, 1)).k)
+        True
+        """
+        own_partner = math.prod(2 - n % 2 for n in mesh)  # 0, and 1/2 where the mesh is even
+        return (math.prod(mesh) + own_partner) // 2
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ from nextham.data.ledger import Ledger
 from nextham.data.store import Store
 from nextham.dft.lcao.engine import LCAOEngine
 from nextham.dft.lcao.settings import LCAOSettings
-from nextham.dft.species.embedded import embedded_folder
+from nextham.dft.species.source import embedded_species
 from nextham.exceptions import InputError, NexthamError
 from nextham.physics.bands import eigenproblem, monkhorst_pack
 
@@ -85,15 +85,15 @@ def test_a_missing_element_is_named_and_the_rest_goes_on(place):
     assert [(f["id"], f["cause"]) for f in found["failed"]] == [("FeO", "missing-file")]
     assert Ledger(place / "store" / "ledger.jsonl").last()["FeO"].message == (
         "FeO: the embedded species set has no Fe; it has H B C N O F Na Mg Al Si P S Cl Ga Ge As Se Br In Sn Sb Te I "
-        "Tl Pb Bi; name folders with fully relativistic UPF and .orb files of every element "
-        "(pseudo_dir and orbital_dir)"
+        "Tl Pb Bi; name a folder with fully relativistic UPF and .orb files of every element in species.source "
+        "(--species)"
     )
 
 
 def test_folders_of_species_replace_the_embedded_set(place):
     (place / "species").mkdir()
     for name in ("B.upf", "B.orb"):
-        (place / "species" / name).symlink_to(embedded_folder() / name)
+        (place / "species" / name).symlink_to(embedded_species().folder / name)
     folders = ("--pseudo-dir", place / "species", "--orbital-dir", place / "species")
     done = invoke("h0", place / "BN.vasp", "-o", place / "store", *folders)
     assert isinstance(done.exception, NexthamError)
@@ -106,7 +106,7 @@ def test_dry_run_tells_species_mesh_and_memory_and_computes_nothing(place):
     words = ("scf", place / "BN.vasp", "-o", place / "store", "--dry-run", "--settings", settings(), "--kspacing", 0.3)
     text = invoke(*words).stdout
     assert "=== BN: scf\ncrystal   BN: 2 atoms, 26 orbitals without spin (B:2s2p1d N:2s2p1d)" in text
-    assert f"species   B: {embedded_folder()}/B.upf" in text
+    assert f"species   B: {embedded_species().folder}/B.upf" in text
     assert "k mesh    6 x 6 x 6, 112 k points to solve" in text
     assert "memory    about 0." in text
     assert "GB of at most 8 GB" in text

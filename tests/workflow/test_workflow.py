@@ -16,7 +16,7 @@ import yaml
 from nextham.config import Config, json_schema
 from nextham.data.ledger import Ledger
 from nextham.data.store import Store
-from nextham.dft.species.embedded import embedded_elements
+from nextham.dft.species.source import embedded_species
 from nextham.exceptions import InputError
 from nextham.model.settings import ModelSettings
 
@@ -64,7 +64,7 @@ def test_default_config_is_valid_and_complete():
     config = Config.parse(values)
     assert (config.source.kind, config.engine) == ("prototypes", "lcao")
     elements = {e for id in config.source.items() for e in re.findall("[A-Z][a-z]?", id.split("-")[0])}
-    assert elements <= set(embedded_elements())
+    assert elements <= set(embedded_species().elements)
     assert len(elements) >= 20
 
 
@@ -102,7 +102,11 @@ def test_crystals_go_to_the_engine_of_the_config_with_its_section(folder, engine
     (folder / "crystals").mkdir()
     (folder / "crystals" / "BN.vasp").write_text("not read before it is computed")
     change(
-        folder, source={"kind": "structures", "paths": ["crystals"]}, abacus={"omp_threads": 2}, lcao={"device": "cpu"}
+        folder,
+        source={"kind": "structures", "paths": ["crystals"]},
+        species={"source": "embedded"},
+        abacus={"omp_threads": 2},
+        lcao={"device": "cpu"},
     )
     values = yaml.safe_load((folder / "config.yaml").read_text())
     (folder / "config.yaml").write_text(yaml.safe_dump(values | {"engine": engine}))
@@ -111,6 +115,7 @@ def test_crystals_go_to_the_engine_of_the_config_with_its_section(folder, engine
     (command,) = re.findall(r"nextham scf .*", plan.stdout)
     assert f"--engine {engine} " in command
     assert ('"abacus": {' in command, '"lcao": {' in command) == (engine == "abacus", engine == "lcao")
+    assert '"species": {"source": "embedded"}' in command
 
 
 @pytest.mark.parametrize(
@@ -131,6 +136,33 @@ def test_a_bad_config_stops_the_dry_run(folder, section, sentence):
     plan = snakemake(folder, "-n")
     assert plan.returncode != 0
     assert sentence in plan.stdout + plan.stderr
+
+
+def test_species_that_cannot_be_used_stop_the_dry_run(folder):
+    (folder / "BN.vasp").touch()
+    (folder / "mine").mkdir()
+    change(folder, source={"kind": "structures", "paths": ["BN.vasp"]}, species={"source": "mine"})
+    plan = snakemake(folder, "-n")
+    assert plan.returncode != 0
+    sentence = "there is no lock mine/species.lock.json; check and lock the files with: nextham species lock mine"
+    assert sentence in plan.stdout + plan.stderr
+
+
+def test_species_of_the_config():
+    crystals = {"source": {"kind": "prototypes"}}
+    assert Config.parse({"species": {"source": "nowhere"}}).species_sha256() == ""  # runs are imported
+    assert Config.parse(crystals).species_sha256() == embedded_species().sha256
+    named = {"engine": "abacus", "abacus": {"pseudo_dir": ".", "orbital_dir": "."}}
+    assert Config.parse(crystals | named).species_sha256() == ""
+    with pytest.raises(InputError) as caught:
+        Config.parse(named | {"species": {"source": "embedded"}})
+    assert str(caught.value) == (
+        "config.yaml: species.source and abacus.pseudo_dir, abacus.orbital_dir name two places for species; "
+        "keep one of them"
+    )
+    assert Config.parse({**named, "engine": "lcao", "species": {"source": "embedded"}})
+    with pytest.raises(InputError, match=r"species.sauce is not a setting; did you mean source\?"):
+        Config.parse({"species": {"sauce": "x"}})
 
 
 def test_an_empty_source_is_an_error(tmp_path):

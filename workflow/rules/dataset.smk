@@ -51,7 +51,8 @@ else:
         params:
             stage_version=1,
             engine=cfg.engine,
-            settings=cfg.section(cfg.engine, "store", "checks"),
+            species=SPECIES,
+            settings=cfg.section(cfg.engine, "species", "store", "checks"),
         shell:
             "nextham scf {input:q} -o {output:q} --engine {params.engine} --allow-empty --settings {params.settings:q}"
             " 2>&1 | tee {log:q}"

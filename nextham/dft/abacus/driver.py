@@ -19,7 +19,8 @@ from nextham.dft.abacus.reader import H0_FOLDER, SCF_FOLDER, read_run
 from nextham.dft.abacus.run import Job, run_job
 from nextham.dft.abacus.settings import AbacusSettings, H0Route
 from nextham.dft.engine import Cause, RunError, RunResult
-from nextham.dft.species.files import check_folders
+from nextham.dft.settings import SpeciesSettings
+from nextham.dft.species.source import SpeciesSource, open_source
 
 _RECORD: Final = "nextham-run.json"  # what was started in a run folder, and whether it ended well
 
@@ -35,14 +36,18 @@ class AbacusEngine:
 
     name = "abacus"
 
-    def __init__(self, settings: AbacusSettings) -> None:
-        """Find ABACUS and the folders of pseudopotentials and orbitals before anything is run.
+    def __init__(self, settings: AbacusSettings, species: SpeciesSource | None = None) -> None:
+        """Find ABACUS and the species before anything is run.
+
+        Args:
+            settings: how it is run.
+            species: where each element's files come from; by default as the settings name them.
 
         Raises:
             InputError: if there is no such command or folder.
         """
         self.settings = settings
-        check_folders(self.settings)
+        self.species = species or open_source(SpeciesSettings(), settings)
         self.build: Build = find_build(self.settings.command, self.settings.launcher)
         self._h0_tasks = _h0_tasks(self.settings.h0_route, self.build)
 
@@ -97,7 +102,7 @@ class AbacusEngine:
             omp_threads=settings.omp_threads,
             must_converge=scf,
         )
-        inputs = make_inputs(structure, settings, task, id=id, decimals=decimals)
+        inputs = make_inputs(structure, settings, task, species=self.species, id=id, decimals=decimals)
         return _Run(job, inputs, {"task": task.value, "input_sha256": inputs.sha256, "abacus": self.build.version})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +16,9 @@ from numpy.typing import NDArray
 from nextham.core import Structure
 from nextham.dft.abacus.settings import AbacusSettings, Magnetism
 from nextham.dft.abacus.stru import Species, write_stru
-from nextham.dft.species.files import SpeciesFiles, file_sha256, find_species
+from nextham.dft.geometry import check_geometry
+from nextham.dft.species.files import SpeciesFiles, check_heads, file_sha256
+from nextham.dft.species.source import SpeciesSource
 
 OUT: Final = "OUT.ABACUS"  # suffix ABACUS
 _ONE_K_POINT: Final = (1, 1, 1)
@@ -44,7 +47,7 @@ class RunInputs:
     @property
     def links(self) -> dict[str, Path]:
         """Name of each link in the run folder, and what it points to."""
-        return {_name(path): path for files in self.species.values() for path in (files.upf, files.orb)}
+        return {name: path for path, name in link_names(self.species).items()}
 
     @property
     def sha256(self) -> str:
@@ -71,7 +74,13 @@ class RunInputs:
 
 
 def make_inputs(
-    structure: Structure, settings: AbacusSettings, task: Task, *, id: str, decimals: int | None = None
+    structure: Structure,
+    settings: AbacusSettings,
+    task: Task,
+    *,
+    species: SpeciesSource,
+    id: str,
+    decimals: int | None = None,
 ) -> RunInputs:
     """Return the inputs of one run.
 
@@ -82,18 +91,22 @@ def make_inputs(
         structure: the crystal; STRU lists its atoms grouped by element and folded.
         settings: the recipe.
         task: which of the runs.
+        species: gives each element its files.
         id: structure id, for errors.
         decimals: of the matrix files, for builds that take this number.
 
     Raises:
-        RunError: if an element lacks its pseudopotential or orbitals.
+        RunError: if the structure makes no sense, or an element lacks its pseudopotential or orbitals.
     """
+    check_geometry(structure, id)
     crystal = structure.grouped()
-    found = find_species(crystal.symbols, settings, id=id)
-    species = {name: Species(upf=_name(files.upf), orb=_name(files.orb), mass=1.0) for name, files in found.items()}
+    found = species.files(crystal.symbols, id=id)
+    check_heads(found, id=id)
+    names = link_names(found)
+    in_stru = {name: Species(upf=names[files.upf], orb=names[files.orb], mass=1.0) for name, files in found.items()}
     texts = {
         "INPUT": _render(_parameters(settings, task, decimals)),
-        "STRU": write_stru(crystal, species=species, moments=starting_moments(crystal, settings)),
+        "STRU": write_stru(crystal, species=in_stru, moments=starting_moments(crystal, settings)),
     }
     mesh = settings.kmesh if task is Task.SCF else _ONE_K_POINT
     if mesh is not None:
@@ -154,6 +167,13 @@ def _render(parameters: Mapping[str, object]) -> str:
         for key, value in parameters.items()
     ]
     return "\n".join(["INPUT_PARAMETERS", *lines]) + "\n"
+
+
+def link_names(species: Mapping[str, SpeciesFiles]) -> dict[Path, str]:
+    """Return the name of each file in the run folder: its own, after the element where two files have one name."""
+    pairs = [(element, path) for element, files in species.items() for path in (files.upf, files.orb)]
+    taken = Counter(_name(path) for path in {path for _, path in pairs})
+    return {path: f"{element}_{_name(path)}" if taken[_name(path)] > 1 else _name(path) for element, path in pairs}
 
 
 def _name(path: Path) -> str:

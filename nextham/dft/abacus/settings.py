@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from enum import StrEnum
+from typing import ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
@@ -36,6 +37,8 @@ class Launcher(StrEnum):
 
 class AbacusSettings(RecipeSettings):
     """How ABACUS is run."""
+
+    section: ClassVar[str] = "abacus"
 
     command: str = Field(
         default="abacus", description="Words that start ABACUS, e.g. 'mpirun -n 16 abacus'; no shell reads them."

@@ -1,23 +1,17 @@
-"""Crystal: a structure with its species, in the engine's units (Bohr, Rydberg), and what of it is refused."""
+"""Crystal: a structure with its species, in the engine's units (Bohr, Rydberg)."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nextham.core import OrbitalBasis, Structure
-from nextham.dft.engine import Cause, RunError
 from nextham.dft.species.species import Species, basis_of
 from nextham.units import BOHR_ANG
-
-_CLOSEST_ANG: Final = 0.3
-_LARGEST_ANG3_PER_ATOM: Final = 20_000.0
-_SHORTEST_VECTOR_ANG: Final = 0.5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -98,46 +92,3 @@ def folded(structure: Structure) -> Structure:
     """Return the crystal with coordinates in [0, 1), rounded as ABACUS does so that both engines agree on every R."""
     high = structure.fractional + 10000.0
     return Structure(structure.numbers, (high - np.trunc(high)) @ structure.cell, structure.cell)
-
-
-def check_geometry(structure: Structure, id: str) -> None:
-    """Refuse what no calculation can mean.
-
-    Raises:
-        RunError: if atoms overlap, or the cell is absurd.
-    """
-    if not len(structure):
-        raise RunError(Cause.BAD_INPUT, f"{id} has no atoms")
-    lengths = np.linalg.norm(structure.cell, axis=1)
-    if lengths.min() < _SHORTEST_VECTOR_ANG:
-        raise RunError(
-            Cause.BAD_INPUT,
-            f"{id} has a lattice vector of {lengths.min():.3g} Å; cells are in Å, is this one in other units?",
-        )
-    room = structure.volume / len(structure)
-    if room > _LARGEST_ANG3_PER_ATOM:
-        raise RunError(
-            Cause.BAD_INPUT,
-            f"{id} has {room:.3g} Å³ per atom (at most {_LARGEST_ANG3_PER_ATOM:.0f}); cut the vacuum of the cell",
-        )
-    i, j, distance = _closest(structure)
-    if distance < _CLOSEST_ANG:
-        names = structure.symbols
-        raise RunError(
-            Cause.BAD_INPUT,
-            f"{id}: atoms {i + 1} ({names[i]}) and {j + 1} ({names[j]}) are {distance:.3f} Å apart "
-            f"(at least {_CLOSEST_ANG}); check units and duplicate sites",
-        )
-
-
-def _closest(structure: Structure) -> tuple[int, int, float]:
-    from vesin import NeighborList
-
-    reach = 2 * _CLOSEST_ANG
-    i, j, d = NeighborList(cutoff=reach, full_list=False).compute(
-        points=structure.positions, box=structure.cell, periodic=True, quantities="ijd"
-    )
-    if not len(d):
-        return 0, 0, reach
-    p = int(np.argmin(d))
-    return int(i[p]), int(j[p]), float(d[p])

@@ -16,7 +16,7 @@ import torch
 
 from nextham.core import BlockMatrix, LCAOSystem, Provenance, Structure, symbol
 from nextham.dft.engine import Cause, RunError, RunResult
-from nextham.dft.lcao.crystal import Crystal, check_geometry
+from nextham.dft.lcao.crystal import Crystal
 from nextham.dft.lcao.gint import GridIntegrator
 from nextham.dft.lcao.grid import FFTGrid
 from nextham.dft.lcao.hamiltonian import FixedParts
@@ -26,7 +26,8 @@ from nextham.dft.lcao.plan import load_crystal, mesh_of
 from nextham.dft.lcao.potential import LocalPotential
 from nextham.dft.lcao.scf import Loop, SelfConsistent
 from nextham.dft.lcao.settings import LCAOSettings
-from nextham.dft.species.files import check_folders
+from nextham.dft.settings import SpeciesSettings
+from nextham.dft.species.source import SpeciesSource, open_source
 from nextham.exceptions import InputError
 from nextham.physics.bands import KMesh, Levels
 from nextham.units import BOHR_ANG, RYDBERG_EV
@@ -40,15 +41,18 @@ class LCAOEngine:
 
     name = "lcao"
 
-    def __init__(self, settings: LCAOSettings) -> None:
-        """Check folders and device before anything is computed.
+    def __init__(self, settings: LCAOSettings, species: SpeciesSource | None = None) -> None:
+        """Check species and device before anything is computed.
+
+        Args:
+            settings: how it computes.
+            species: where each element's files come from; by default as the settings name them.
 
         Raises:
             InputError: if a folder is missing, or there is no such device.
         """
         self.settings = settings
-        if not settings.embedded_species:
-            check_folders(settings)
+        self.species = species or open_source(SpeciesSettings(), settings)
         try:
             self._device = torch.device(settings.device)
             torch.zeros(1, device=self._device)
@@ -76,8 +80,9 @@ class LCAOEngine:
             RunError: if the structure or its species cannot be used, or the SCF does not converge.
         """
         start = time.perf_counter()
-        mesh, kmesh = self._mesh(structure, id)
-        work = self._workspace(structure, id=id, n_k=len(mesh.k))
+        kmesh = mesh_of(structure, self.settings)
+        work = self._workspace(structure, id=id, n_k=KMesh.count(kmesh))
+        mesh = KMesh.of(kmesh)
         kspace = KSpace(work.crystal, work.fixed, mesh, device=self._device, id=id)
         h0 = work.h0
         try:
@@ -91,13 +96,8 @@ class LCAOEngine:
         levels = Levels(mesh.k, found.solution.energies.cpu().numpy() * RYDBERG_EV)
         return RunResult(work.system(operators, **facts), levels)
 
-    def _mesh(self, structure: Structure, id: str) -> tuple[KMesh, tuple[int, int, int]]:
-        check_geometry(structure, id)
-        kmesh = mesh_of(structure, self.settings)
-        return KMesh.of(kmesh), kmesh
-
     def _workspace(self, structure: Structure, *, id: str, n_k: int) -> _Workspace:
-        crystal = load_crystal(structure, self.settings, id=id)
+        crystal = load_crystal(structure, self.species, id=id)
         check_memory(crystal, self.settings, n_k, id=id)
         return _Workspace(crystal, self.settings, self._device, id, orbital_bytes=self._kept_bytes(n_k))
 
@@ -154,7 +154,7 @@ class _Workspace:
     @property
     def _provenance(self) -> Provenance:
         species = {symbol(z): self.crystal.species[z] for z in self.crystal.elements}
-        inputs = [self.settings.model_dump_json(exclude={"device", "max_memory_gb", "pseudo_dir", "orbital_dir"})]
+        inputs = [self.settings.model_dump_json(exclude={"device", "max_memory_gb", *self.settings.species_keys})]
         inputs += [f"{name} {s.key}" for name, s in sorted(species.items())]
         structure = self.crystal.structure
         inputs += [json.dumps([a.tolist() for a in (structure.numbers, structure.positions, structure.cell)])]
@@ -167,8 +167,8 @@ class _Workspace:
             n_electrons=self.crystal.n_electrons,
             ecutwfc_ry=self.settings.ecutwfc_ry,
             input_sha256=hashlib.sha256("\n".join(inputs).encode()).hexdigest(),
-            pseudopotentials={name: s.pseudo.sha256 for name, s in species.items()},
-            orbitals={name: s.orbitals.sha256 for name, s in species.items()},
+            pseudopotentials={name: f"{s.upf_name}@sha256:{s.pseudo.sha256}" for name, s in species.items()},
+            orbitals={name: f"{s.orb_name}@sha256:{s.orbitals.sha256}" for name, s in species.items()},
             orbital_cutoff_ang={name: s.orbitals.cutoff * BOHR_ANG for name, s in species.items()},
         )
 

@@ -7,13 +7,14 @@ from typing import Any, Final
 
 from nextham.core import Structure
 from nextham.dft.engine import Cause, RunError
-from nextham.dft.lcao.crystal import Crystal, check_geometry
+from nextham.dft.geometry import check_geometry
+from nextham.dft.lcao.crystal import Crystal
 from nextham.dft.lcao.grid import grid_shape
 from nextham.dft.lcao.kspace import mesh_of_spacing
 from nextham.dft.lcao.memory import MemoryEstimate, check_memory, estimate_memory
 from nextham.dft.lcao.settings import LCAOSettings
-from nextham.dft.species.embedded import embedded_species
-from nextham.dft.species.files import SpeciesFiles, find_species
+from nextham.dft.species.files import SpeciesFiles
+from nextham.dft.species.source import SpeciesSource
 from nextham.dft.species.species import load_species
 from nextham.exceptions import InputError
 from nextham.physics.bands import KMesh
@@ -64,19 +65,19 @@ class Plan:
         return "\n".join(lines) + "\n"
 
 
-def make_plan(structure: Structure, settings: LCAOSettings, *, id: str, scf: bool) -> Plan:
+def make_plan(structure: Structure, settings: LCAOSettings, species: SpeciesSource, *, id: str, scf: bool) -> Plan:
     """Return what would be computed, after every check that the engine makes before it starts.
 
     Raises:
         RunError: if the structure or its species cannot be used, or there is too little memory.
     """
-    crystal = load_crystal(structure, settings, id=id)
+    crystal = load_crystal(structure, species, id=id)
     kmesh = mesh_of(structure, settings) if scf else None
-    n_k = len(KMesh.of(kmesh).k) if kmesh else 0
+    n_k = KMesh.count(kmesh) if kmesh else 0
     check_memory(crystal, settings, n_k, id=id)
     return Plan(
         crystal,
-        files_of(structure, settings, id=id),
+        species.files(structure.symbols, id=id),
         settings,
         grid_shape(crystal.cell, 4 * settings.ecutwfc_ry),
         kmesh,
@@ -85,29 +86,19 @@ def make_plan(structure: Structure, settings: LCAOSettings, *, id: str, scf: boo
     )
 
 
-def load_crystal(structure: Structure, settings: LCAOSettings, *, id: str) -> Crystal:
+def load_crystal(structure: Structure, species: SpeciesSource, *, id: str) -> Crystal:
     """Return a structure with its species.
 
     Raises:
         RunError: if the structure makes no sense, or a species is missing, broken or of the wrong kind.
     """
     check_geometry(structure, id)
+    files = species.files(structure.symbols, id=id)
     try:
-        species = [load_species(name, f.upf, f.orb) for name, f in files_of(structure, settings, id=id).items()]
+        loaded = [load_species(name, f.upf, f.orb) for name, f in files.items()]
     except InputError as error:
         raise RunError(Cause.BAD_INPUT, f"{id}: {error}") from None
-    return Crystal.of(structure, {s.number: s for s in species})
-
-
-def files_of(structure: Structure, settings: LCAOSettings, *, id: str) -> dict[str, SpeciesFiles]:
-    """Return the files of each element: of the embedded set, unless others are named.
-
-    Raises:
-        RunError: if an element has none.
-    """
-    if settings.embedded_species:
-        return embedded_species(structure.symbols, id=id)
-    return find_species(structure.symbols, settings, id=id)
+    return Crystal.of(structure, {s.number: s for s in loaded})
 
 
 def mesh_of(structure: Structure, settings: LCAOSettings) -> tuple[int, int, int]:

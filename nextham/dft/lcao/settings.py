@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import ClassVar
 
 from pydantic import Field
 
-from nextham.dft.settings import Positive, RecipeSettings
+from nextham.dft.settings import EMBEDDED, Positive, RecipeSettings
 
 
 class H0Definition(StrEnum):
@@ -19,10 +20,9 @@ class H0Definition(StrEnum):
 class LCAOSettings(RecipeSettings):
     """How the embedded engine computes."""
 
-    pseudo_dir: str = Field(
-        default="",
-        description="Folder with one UPF file per element; where no folder or file is named: the embedded set.",
-    )
+    section: ClassVar[str] = "lcao"
+    default_source: ClassVar[str | None] = EMBEDDED
+
     h0_definition: H0Definition = Field(
         default=H0Definition.ATOMIC_DENSITY, description="atomic-density-step0 (of superposed neutral atoms) or core."
     )
@@ -50,8 +50,3 @@ class LCAOSettings(RecipeSettings):
     box_edge_bohr: Positive = Field(
         default=1.3, description="Edge of the boxes of grid points that are integrated at once."
     )
-
-    @property
-    def embedded_species(self) -> bool:
-        """Whether species come from the embedded set: where nothing else is named; sets are never mixed."""
-        return not (self.pseudo_dir or self.orbital_dir or self.pseudopotentials or self.orbitals)

@@ -74,13 +74,20 @@ def read_orb(path: str | Path) -> OrbitalSet:
         raise InputError(f"{path} announces {len(wanted)} orbitals but the one with L = {l}, N = {n} is missing")
     chi = np.stack([read[key] for key in wanted])
     return OrbitalSet(
-        number=atomic_number(_head(r"Element\s+([A-Za-z]+)", text, path)),
+        number=_element(_head(r"Element\s+([A-Za-z]+)", text, path), path),
         ecut_ry=float(_head(r"Energy Cutoff\(Ry\)\s+([-+.\dEe]+)", text, path, "0")),
         shells=shells,
         dr=dr,
         chi=frozen(_normalised(chi, dr, path), np.float64),
         sha256=hashlib.sha256(data).hexdigest(),
     )
+
+
+def _element(name: str, path: Path) -> int:
+    try:
+        return atomic_number(name)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def _head(pattern: str, text: str, path: Path, default: str | None = None) -> str:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
 from nextham.core import OrbitalBasis, atomic_number, symbol
 from nextham.dft.species.orb import OrbitalSet, read_orb
 from nextham.dft.species.upf import Pseudopotential, read_upf
 from nextham.exceptions import InputError
+
+# "PBE", "SLA PW PBX PBC", "XC_GGA_X_PBE+XC_GGA_C_PBE"; but not "PBESOL" or "SLA PW PSX PSC"
+_PBE_WORDS: Final = frozenset({"PBE", "SLA", "PW", "PBX", "PBC", "XC", "GGA", "X", "C"})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -19,6 +24,8 @@ class Species:
 
     pseudo: Pseudopotential
     orbitals: OrbitalSet
+    upf_name: str
+    orb_name: str
 
     @property
     def number(self) -> int:
@@ -50,13 +57,23 @@ def _loaded(name: str, upf: Path, orb: Path, _stamps: tuple[int, int]) -> Specie
     for found, path in ((pseudo.number, upf), (orbitals.number, orb)):
         if found != number:
             raise InputError(f"{path} is of {symbol(found)}, but it is named for {name}; choose a file of {name}")
+    check_pseudopotential(pseudo, upf)
+    return Species(pseudo, orbitals, upf.name, orb.name)
+
+
+def check_pseudopotential(pseudo: Pseudopotential, path: Path) -> None:
+    """Check that a pseudopotential can carry a spin-orbit PBE calculation.
+
+    Raises:
+        InputError: if it has no spin-orbit coupling, or is not PBE.
+    """
     if pseudo.projectors and not pseudo.has_so:
         raise InputError(
-            f"{upf} is scalar-relativistic; spin-orbit coupling needs a fully relativistic UPF file (has_so = T)"
+            f"{path} is scalar-relativistic; spin-orbit coupling needs a fully relativistic UPF file (has_so = T)"
         )
-    if pseudo.functional and "PBE" not in pseudo.functional.upper().replace("SLA PW PBX PBC", "PBE"):
-        raise InputError(f"{upf} was made with {pseudo.functional}; this engine computes with PBE")
-    return Species(pseudo, orbitals)
+    words = set(re.findall("[A-Z0-9]+", pseudo.functional.upper()))
+    if words and not (words <= _PBE_WORDS and (words >= {"PBE"} or words >= {"PBX", "PBC"})):
+        raise InputError(f"{path} was made with {pseudo.functional}; a PBE pseudopotential is needed")
 
 
 def basis_of(species: Mapping[int, Species]) -> OrbitalBasis:

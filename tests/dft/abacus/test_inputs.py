@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from nextham.core import Structure
-from nextham.dft.abacus.inputs import Task, make_inputs
+from nextham.dft.abacus import inputs as abacus_inputs
+from nextham.dft.abacus.inputs import Task
 from nextham.dft.abacus.settings import AbacusSettings
 from nextham.dft.abacus.stru import read_stru
 from nextham.dft.engine import Cause, RunError
+from nextham.dft.settings import SpeciesSettings
+from nextham.dft.species.source import open_source
 from nextham.exceptions import InputError
 from nextham.testing import zincblende
 
@@ -24,6 +27,11 @@ def library(tmp_path):
         for element in ELEMENTS:
             (tmp_path / folder / name.format(element)).write_text(f"{folder} of {element}\n")
     return {"pseudo_dir": str(tmp_path / "upf"), "orbital_dir": str(tmp_path / "orb")}
+
+
+def make_inputs(structure, settings, task, **more):
+    species = open_source(SpeciesSettings(), settings)
+    return abacus_inputs.make_inputs(structure, settings, task, species=species, **more)
 
 
 def keys(inputs):

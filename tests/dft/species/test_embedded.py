@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 
 from nextham.dft.engine import Cause, RunError
-from nextham.dft.species.embedded import embedded_elements, embedded_files, embedded_folder, embedded_species
 from nextham.dft.species.generate import build, dirac, gth, pseudo_atom
 from nextham.dft.species.generate.configuration import configuration, first_valence_n, split_valence
 from nextham.dft.species.generate.files import MESH, projectors
+from nextham.dft.species.lock import LOCK
 from nextham.dft.species.provenance import PROVENANCE, read_provenance
+from nextham.dft.species.source import embedded_species, locked_species
 from nextham.exceptions import InputError
 
-TABLE = read_provenance(embedded_folder())["elements"]
+SET = embedded_species()
+TABLE = read_provenance(SET.folder)["elements"]
 WANTED = [*"HBCNOF", "Na", "Mg", "Al", "Si", "P", "S", "Cl", "Ga", "Ge", "As", "Se", "Br"]
 WANTED += ["In", "Sn", "Sb", "Te", "I", "Tl", "Pb", "Bi"]
 
@@ -41,25 +43,22 @@ def fitted(name):
 
 
 def test_the_set_holds_the_promised_elements():
-    assert embedded_elements() == WANTED
+    assert SET.elements == WANTED
 
 
 def test_a_missing_element_is_named():
-    message = (
-        "the embedded species set has no Fe; it has H B C N O F Na Mg Al Si P S Cl Ga Ge As Se Br In Sn Sb Te I Tl Pb "
-        "Bi; name folders with fully relativistic UPF and .orb files of every element (pseudo_dir and orbital_dir)"
-    )
-    with pytest.raises(InputError) as caught:
-        embedded_files("Fe")
-    assert str(caught.value) == message
     with pytest.raises(RunError) as missing:
-        embedded_species(["Si", "Ti", "Fe", "Ti"], id="x-1")
+        SET.files(["Si", "Ti", "Fe", "Ti"], id="x-1")
     assert missing.value.cause is Cause.MISSING_FILE
-    assert str(missing.value) == f"x-1: {message.replace('no Fe', 'no Fe, Ti')}"
+    assert str(missing.value) == (
+        "x-1: the embedded species set has no Fe, Ti; it has H B C N O F Na Mg Al Si P S Cl Ga Ge As Se Br In Sn Sb Te "
+        "I Tl Pb Bi; name a folder with fully relativistic UPF and .orb files of every element in species.source "
+        "(--species)"
+    )
 
 
 def test_files_of_a_structure_stand_in_the_order_of_its_elements():
-    found = embedded_species(["Te", "H", "Te"], id="x")
+    found = SET.files(["Te", "H", "Te"], id="x")
     assert {name: (f.upf.name, f.orb.name) for name, f in found.items()} == {
         "Te": ("Te.upf", "Te.orb"),
         "H": ("H.upf", "H.orb"),
@@ -68,7 +67,8 @@ def test_files_of_a_structure_stand_in_the_order_of_its_elements():
 
 @pytest.mark.parametrize("name", WANTED)
 def test_files_are_whole_and_carry_the_recorded_operator(name):
-    files = embedded_files(name)  # compares checksums
+    assert SET.problems(name) == []
+    files = SET.files_of(name)
     upf, orb = files.upf, files.orb
     root = ET.parse(upf).getroot()
     header = root.find("PP_HEADER").attrib
@@ -97,7 +97,7 @@ def test_files_are_whole_and_carry_the_recorded_operator(name):
 def test_files_read_as_species_of_the_engine(name):
     upf_reader = pytest.importorskip("nextham.dft.species.upf")
     orb_reader = pytest.importorskip("nextham.dft.species.orb")
-    files = embedded_files(name)
+    files = SET.files_of(name)
     upf, orb = files.upf, files.orb
     pseudo, basis = upf_reader.read_upf(upf), orb_reader.read_orb(orb)
     assert (pseudo.number, pseudo.z_valence, pseudo.has_so) == (basis.number, TABLE[name]["valence"], True)
@@ -132,7 +132,7 @@ def test_fitted_strengths_agree_with_an_independent_fit(name, published):
 
 def test_rebuilding_hydrogen_gives_the_shipped_files(tmp_path):
     build.write([build.build("H")], tmp_path)
-    files = embedded_files("H")
+    files = SET.files_of("H")
     upf, orb = files.upf, files.orb
     shipped, made = ET.parse(upf).getroot(), ET.parse(tmp_path / "H.upf").getroot()
     for tag in ("PP_LOCAL", "PP_BETA.1", "PP_RHOATOM", "PP_CHI.1"):
@@ -143,9 +143,17 @@ def test_rebuilding_hydrogen_gives_the_shipped_files(tmp_path):
         again = orbitals_of((tmp_path / "H.orb").read_text())[l]
         overlap = (functions * mesh**2 * 0.01) @ again.T
         assert np.linalg.svd(overlap, compute_uv=False).min() > 0.999
+    assert list(locked_species(str(tmp_path)).files(["H"], id="x")) == ["H"]
     record = read_provenance(tmp_path)["elements"]["H"]
     assert record["occupied_band_error_mev"] == pytest.approx(TABLE["H"]["occupied_band_error_mev"], abs=0.5)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["H.orb", "H.upf", "provenance.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["H.orb", "H.upf", "provenance.json", LOCK]
+
+
+def test_the_lock_says_what_the_provenance_says():
+    for name, entry in SET.lock.elements.items():
+        facts = TABLE[name]
+        assert (entry.valence, entry.orbitals, entry.has_so) == (facts["valence"], facts["zetas"], True)
+        assert (entry.radius_bohr, entry.cutoff_ry) == (facts["radius_bohr"], facts["cutoff_ry"])
 
 
 def test_a_broken_provenance_table_is_told(tmp_path):

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from scipy.linalg import eigh
 
-from nextham.dft.species.embedded import embedded_files
 from nextham.dft.species.generate import gth, pseudo_atom
 from nextham.dft.species.generate.configuration import split_valence
 from nextham.dft.species.generate.crystal import Crystal, PlaneWaves, bloch_sums, transform
 from nextham.dft.species.generate.orbitals import reference_waves
 from nextham.dft.species.generate.radial import Mesh
+from nextham.dft.species.source import embedded_species
 
 MEV = 27211.386
 FCC = 0.5 * np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
@@ -38,7 +38,9 @@ COMPOUNDS = [
 def orbitals_of(name):
     """{l: R (n_zeta, n)} of a shipped .orb file."""
     found = {}
-    for block in embedded_files(name).orb.read_text().split("Type                   L                   N")[1:]:
+    for block in (
+        embedded_species().files_of(name).orb.read_text().split("Type                   L                   N")[1:]
+    ):
         words = block.split()
         found.setdefault(int(words[1]), []).append([float(x) for x in words[3:]])
     return {l: np.array(rows) for l, rows in found.items()}
@@ -87,6 +89,4 @@ def test_occupied_bands_are_near_those_of_plane_waves(compound):
 
 
 def test_the_compounds_hold_every_element_of_the_set():
-    from nextham.dft.species.embedded import embedded_elements
-
-    assert set(embedded_elements()) == {name for compound in COMPOUNDS for name in compound[:2]}
+    assert set(embedded_species().elements) == {name for compound in COMPOUNDS for name in compound[:2]}

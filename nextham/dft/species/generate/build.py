@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -15,6 +14,8 @@ from nextham.dft.species.generate.files import orb_text, upf_text
 from nextham.dft.species.generate.gth import Potential
 from nextham.dft.species.generate.orbitals import Orbitals, OrbitalSettings, optimise
 from nextham.dft.species.generate.spin_orbit import Splitting
+from nextham.dft.species.lock import LOCK, Lock, read_lock, write_lock
+from nextham.dft.species.locking import lock_element
 from nextham.dft.species.provenance import PROVENANCE, read_provenance
 
 GENERATOR_VERSION: Final = "1"
@@ -28,7 +29,7 @@ class Species:
     Attributes:
         element: symbol.
         upf, orb: text of the files.
-        record: parameters, quality and checksums, for the provenance table.
+        record: parameters and quality, for the provenance table.
     """
 
     element: str
@@ -61,8 +62,7 @@ def build(element: str, settings: OrbitalSettings | None = None) -> Species:
     orbitals = optimise(averaged, settings or default_settings(element))
     upf = upf_text(atom, _notes(potential))
     orb = orb_text(element, orbitals)
-    record = _record(potential, splittings, orbitals) | {"upf_sha256": _sha256(upf), "orb_sha256": _sha256(orb)}
-    return Species(element, upf, orb, record)
+    return Species(element, upf, orb, _record(potential, splittings, orbitals))
 
 
 def _electrons(potential: Potential) -> dict[int, float]:
@@ -114,13 +114,14 @@ def _record(potential: Potential, splittings: list[Splitting], orbitals: Orbital
 
 
 def write(species: Iterable[Species], folder: Path) -> None:
-    """Write ELEMENT.upf, ELEMENT.orb and the provenance table; entries of other elements stay.
+    """Write ELEMENT.upf, ELEMENT.orb, their lock and the provenance table; entries of other elements stay.
 
     Raises:
-        InputError: if the folder's provenance table is not one.
+        InputError: if the folder's lock or provenance table is not one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for one in species:
+        lock = read_lock(folder / LOCK) if (folder / LOCK).exists() else Lock()
         table = read_provenance(folder) or {"generator_version": GENERATOR_VERSION, "elements": {}}
         _replace(folder / f"{one.element}.upf", one.upf)
         _replace(folder / f"{one.element}.orb", one.orb)
@@ -128,13 +129,10 @@ def write(species: Iterable[Species], folder: Path) -> None:
         elements = dict(sorted((table["elements"] | {one.element: one.record}).items()))
         table = {"generator_version": GENERATOR_VERSION, **sources, "elements": elements}
         _replace(folder / PROVENANCE, json.dumps(table, indent=1) + "\n")
+        write_lock(folder / LOCK, lock.with_elements({one.element: lock_element(folder, one.element)}))
 
 
 def _replace(path: Path, text: str) -> None:
     temporary = path.with_name(path.name + ".part")
     temporary.write_text(text)
     temporary.replace(path)
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,70 @@
+"""What no engine is asked to compute: overlapping atoms and absurd cells."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from nextham.core import Structure
+from nextham.dft.engine import Cause, RunError
+
+_CLOSEST_ANG: Final = 0.3
+_LARGEST_ANG3_PER_ATOM: Final = 20_000.0
+_SHORTEST_VECTOR_ANG: Final = 0.5
+_THINNEST_ANG: Final = 0.1  # searching neighbours in a thinner cell would take longer than telling
+
+
+def check_geometry(structure: Structure, id: str) -> None:
+    """Refuse what no calculation can mean.
+
+    Raises:
+        RunError: if atoms overlap, or the cell is absurd.
+    """
+    if not len(structure):
+        raise RunError(Cause.BAD_INPUT, f"{id} has no atoms")
+    lengths = np.linalg.norm(structure.cell, axis=1)
+    if lengths.min() < _SHORTEST_VECTOR_ANG:
+        raise RunError(
+            Cause.BAD_INPUT,
+            f"{id} has a lattice vector of {lengths.min():.3g} Å; cells are in Å, is this one in other units?",
+        )
+    room = structure.volume / len(structure)
+    if room > _LARGEST_ANG3_PER_ATOM:
+        raise RunError(
+            Cause.BAD_INPUT,
+            f"{id} has {room:.3g} Å³ per atom (at most {_LARGEST_ANG3_PER_ATOM:.0f}); cut the vacuum of the cell",
+        )
+    thickness = 1 / np.linalg.norm(np.linalg.inv(structure.cell), axis=0).max()
+    if thickness < _THINNEST_ANG:
+        raise RunError(
+            Cause.BAD_INPUT,
+            f"{id} has lattice vectors almost in one plane (the cell is {thickness:.2g} Å thick); check the cell",
+        )
+    i, j, distance = _closest(structure)
+    if distance < _CLOSEST_ANG:
+        names = structure.symbols
+        if i == j:
+            raise RunError(
+                Cause.BAD_INPUT,
+                f"{id}: atom {i + 1} ({names[i]}) is {distance:.3f} Å from its own image in another cell "
+                f"(at least {_CLOSEST_ANG}); check the lattice vectors",
+            )
+        raise RunError(
+            Cause.BAD_INPUT,
+            f"{id}: atoms {i + 1} ({names[i]}) and {j + 1} ({names[j]}) are {distance:.3f} Å apart "
+            f"(at least {_CLOSEST_ANG}); check units and duplicate sites",
+        )
+
+
+def _closest(structure: Structure) -> tuple[int, int, float]:
+    from vesin import NeighborList
+
+    reach = 2 * _CLOSEST_ANG
+    i, j, d = NeighborList(cutoff=reach, full_list=False).compute(
+        points=structure.positions, box=structure.cell, periodic=True, quantities="ijd"
+    )
+    if not len(d):
+        return 0, 0, reach
+    p = int(np.argmin(d))
+    return int(i[p]), int(j[p]), float(d[p])

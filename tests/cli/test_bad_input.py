@@ -1,0 +1,123 @@
+"""What a user may hand over by mistake: each goes to the ledger in one sentence, none becomes a record."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from made_up_species import SHELLS, SPECIES, orb_text, upf_text
+from typer.testing import CliRunner
+
+from nextham.cli import app
+from nextham.data.ledger import Ledger
+from nextham.data.store import Store
+from nextham.exceptions import NexthamError
+
+SI_C = "SiC\n4.4\n0 .5 .5\n.5 0 .5\n.5 .5 0\nSi C\n1 1\ndirect\n0 0 0\n.25 .25 .25\n"
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.setenv("NEXTHAM_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "SiC.vasp").write_text(SI_C)
+    for name, what in SPECIES.items():
+        (tmp_path / f"{name}.upf").write_text(upf_text(name, **what))
+        (tmp_path / f"{name}.orb").write_text(orb_text(name, shells=SHELLS[name]))
+    return tmp_path
+
+
+def run(place, task, *words, out="store", crystal="SiC.vasp", engine="lcao", **recipe):
+    folders = {"pseudo_dir": str(place), "orbital_dir": str(place)}
+    settings = json.dumps({engine: {"ecutwfc_ry": 8.0, "kmesh": [1, 1, 1], **folders, **recipe}})
+    words = (task, place / crystal, "-o", place / out, "--engine", engine, "--settings", settings, *words)
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def failure(place, done):
+    """Cause and sentence in the ledger of a command that stored nothing."""
+    assert isinstance(done.exception, NexthamError)
+    assert not (place / "store").exists()
+    (entry,) = Ledger(place / "store.ledger.jsonl").last().values()
+    return entry.cause, entry.message
+
+
+def test_an_scf_that_does_not_converge_is_rescued_then_told_and_never_a_record(place):
+    done = run(place, "scf", "--allow-empty", scf_nmax=2, scf_thr=1e-9)
+    assert done.exit_code == 0, done.output
+    assert len(Store(place / "store")) == 0
+    (entry,) = Ledger(place / "store" / "ledger.jsonl").last().values()
+    assert (entry.cause, entry.log_tail.count("# Mixing(")) == ("unconverged", 3)
+    assert entry.message.startswith("SiC: the SCF did not converge in 3 attempts of 2 steps: density error ")
+    assert entry.message.endswith("raise scf_nmax or smearing_sigma_ry, or lower mixing_beta")
+    assert "did not converge" in (place / "store.runs" / "SiC" / "lcao.log").read_text()
+
+
+def test_memory_is_estimated_before_even_the_k_points_exist(place):
+    done = run(place, "scf", "--kspacing", "0.001")
+    cause, message = failure(place, done)
+    assert cause == "bad-input"
+    assert message.startswith("SiC (CSi) needs about ")
+    assert message.endswith("max_memory_gb is 8: raise it, or use fewer k points (kspacing_inv_bohr)")
+
+
+def wrong_files():
+    name_of = "is of C, but it is named for Si; choose a file of Si"
+    return {
+        "scalar": (
+            "Si.upf",
+            upf_text("Si", relativistic=False),
+            "is scalar-relativistic; spin-orbit coupling needs",
+        ),
+        "upf": ("Si.upf", upf_text("C"), name_of),
+        "orb": ("Si.orb", orb_text("C"), name_of),
+    }
+
+
+@pytest.mark.parametrize("engine", ["lcao", "abacus"])
+@pytest.mark.parametrize("case", list(wrong_files()))
+def test_files_of_the_wrong_kind(place, engine, case):
+    name, text, reason = wrong_files()[case]
+    (place / name).write_text(text)
+    done = run(place, "h0", "--dry-run", engine=engine)
+    assert f"the first reason: SiC: {place}/{name} {reason}" in str(done.exception)
+
+
+@pytest.mark.parametrize("engine", ["lcao", "abacus"])
+def test_overlapping_atoms_are_refused_before_any_engine_starts(place, engine):
+    (place / "close.vasp").write_text(SI_C.replace(".25 .25 .25", ".02 .02 .02"))
+    done = run(place, "h0", "--dry-run", crystal="close.vasp", engine=engine)
+    assert "close: atoms 1 (Si) and 2 (C) are 0.152 Å apart (at least 0.3); check units" in str(done.exception)
+
+
+def test_absurd_crystals_go_to_the_ledger_and_the_rest_is_stored(place):
+    (place / "crystals").mkdir()
+    (place / "SiC.vasp").rename(place / "crystals" / "SiC.vasp")
+    for name, text in {
+        "flat": SI_C.replace(".5 .5 0\n", "0 1 1.00001\n"),
+        "zero": SI_C.replace(".5 .5 0\n", "0 .5 .5\n"),
+        "nan": SI_C.replace(".5 .5 0\n", "nan .5 0\n"),
+        "vast": SI_C.replace("4.4", "1000"),
+    }.items():
+        (place / "crystals" / f"{name}.vasp").write_text(text)
+    done = run(place, "h0", crystal="crystals")
+    assert done.exit_code == 0, done.output
+    assert "SiC" in Store(place / "store").ids
+    last = Ledger(place / "store" / "ledger.jsonl").last()
+    said = {id: entry.message for id, entry in last.items() if not entry.ok}
+    assert set(said) == {"flat", "zero", "nan", "vast"}
+    assert "flat has lattice vectors almost in one plane" in said["flat"]
+    assert said["zero"].endswith("zero.vasp: the lattice vectors of a structure span no volume")
+    assert "that is not a finite number" in said["nan"]
+    assert said["vast"].endswith("Å³ per atom (at most 20000); cut the vacuum of the cell")
+
+
+def test_two_h0_definitions_do_not_share_a_dataset(place):
+    assert run(place, "h0", out="one").exit_code == 0
+    (place / "SiC.vasp").rename(place / "SiC2.vasp")
+    assert run(place, "h0", out="two", crystal="SiC2.vasp", h0_definition="core").exit_code == 0
+    done = CliRunner().invoke(app, ["pack", f"{place}/one", f"{place}/two", "-o", f"{place}/both"])
+    assert str(done.exception) == (
+        f"SiC2 has the H0 definition 'core', the structures before it in {place}/both have 'atomic-density-step0'; "
+        "write them to two stores"
+    )
+    assert not (place / "both").exists()
