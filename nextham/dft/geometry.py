@@ -10,7 +10,7 @@ from nextham.core import Structure
 from nextham.dft.engine import Cause, RunError
 
 _CLOSEST_ANG: Final = 0.3
-_LARGEST_ANG3_PER_ATOM: Final = 20_000.0
+_LARGEST_ANG3_PER_ATOM: Final = 100_000.0
 _SHORTEST_VECTOR_ANG: Final = 0.5
 _THINNEST_ANG: Final = 0.1  # searching neighbours in a thinner cell would take longer than telling
 

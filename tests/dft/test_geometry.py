@@ -43,7 +43,7 @@ def crystal(cell, fractional=APART):
         ),
         (
             crystal(np.diag([4000.0, 3000, 2000])),
-            "s-1 has 1.2e+10 Å³ per atom (at most 20000); cut the vacuum of the cell",
+            "s-1 has 1.2e+10 Å³ per atom (at most 100000); cut the vacuum of the cell",
         ),
         (Structure(np.zeros(0), np.zeros((0, 3)), FCC), "s-1 has no atoms"),
     ],

@@ -169,11 +169,11 @@ def test_overlapping_atoms(engine, tmp_path):
 
 @pytest.mark.parametrize(
     ("cell", "message"),
-    [(np.diag([0.3, 3, 3]), "a lattice vector of 0.3 Å"), (np.diag([30, 30, 50]), r"4.5e\+04 Å³ per atom")],
+    [(np.diag([0.3, 3, 3]), "a lattice vector of 0.3 Å"), (np.diag([50, 50, 80]), "2e+05 Å³ per atom")],
 )
 def test_absurd_cells(engine, tmp_path, cell, message):
     crystal = Structure.from_fractional(["Si"], [[0, 0, 0]], cell)
-    assert message.replace("\\", "") in str(refused(engine, crystal, tmp_path, "scf"))
+    assert message in str(refused(engine, crystal, tmp_path, "scf"))
 
 
 def test_missing_element_names_the_folder(engine, settings, tmp_path):
