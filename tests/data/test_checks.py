@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from nextham.core import BlockMatrix, LCAOSystem, OrbitalBasis, PairList, SpinLayout, Structure
+from nextham.core import BlockMatrix, LCAOSystem, OrbitalBasis, PairList, Provenance, SpinLayout, Structure
 from nextham.data.checks import CHECKS, certify
 from nextham.data.settings import CheckSettings
 from nextham.dft.engine import RunResult
@@ -299,6 +299,29 @@ def test_bands(good: LCAOSystem, levels: Levels) -> None:
     assert said.endswith(
         "eV in the engine's output (tolerance 0.0001 eV); matrices and log are not of one run, or the file is misread"
     )
+
+
+def test_bands_of_orbitals_that_nearly_depend_on_each_other() -> None:
+    """The last printed digit of S moves a level 400 eV up by 16 meV: no damage; 1 meV at the lowest level is."""
+    onsite = PairList(np.zeros((1, 2), dtype=int), np.zeros((1, 3), dtype=int), np.array([0, 1]))
+    atom = Structure.from_fractional(["Ga"], np.zeros((1, 3)), 20 * np.eye(3))
+
+    def made(overlap: float) -> LCAOSystem:
+        values = {"overlap": [[1, overlap, overlap, 1]], "hamiltonian": [[-5.0, -5.02, -5.02, -5.0]]}
+        arrays = {name: np.array(v, dtype=float) for name, v in values.items()}
+        return LCAOSystem.single(atom, OrbitalBasis.parse("Ga:2s"), onsite, arrays, Provenance(id="near"))
+
+    k = np.zeros((1, 3))
+    energies = eigenproblem(made(1 - 5e-5), k).energies
+    printed = made(1 - 5e-5 + 2e-9)
+    assert np.abs(eigenproblem(printed, k).energies - energies).max() == pytest.approx(0.016, rel=0.01)
+    required = ("overlap", "hamiltonian")
+    assert certify(printed, levels=Levels(k, energies), required=required).band_error_ev == pytest.approx(
+        0.016, rel=0.01
+    )
+    energies[:, :2] += 1e-3
+    with pytest.raises(CheckError, match="near: level 1 at k"):
+        certify(printed, levels=Levels(k, energies), required=required)
 
 
 def test_bands_in_the_wrong_unit(good: LCAOSystem, levels: Levels) -> None:

@@ -119,7 +119,8 @@ def starting_moments(crystal: Structure, settings: AbacusSettings) -> NDArray[np
 
     Where every moment is zero and nspin is 4, most builds put (1, 1, 1) on every atom, and H0 is not
     time-reversal symmetric. A moment in the xy plane on one atom keeps them from it; with noncolin 0 only
-    the z part of a moment enters the density, so that the start is exactly nonmagnetic.
+    the z part of a moment enters the density, so that the start is exactly nonmagnetic. STRU must give it by
+    its angle then: of a vector 3.8 takes the length for the z part.
     """
     moments = np.zeros((len(crystal), 3))
     if settings.magnetism is Magnetism.AUTOSET:
@@ -144,7 +145,6 @@ def _parameters(settings: AbacusSettings, task: Task, decimals: int | None) -> d
         "ecutwfc": settings.ecutwfc_ry,
         "gamma_only": 0,
         "symmetry": 0,
-        "ks_solver": settings.ks_solver,
         "smearing_method": settings.smearing_method,
         "smearing_sigma": settings.smearing_sigma_ry,
         "mixing_type": settings.mixing_type,
@@ -152,8 +152,9 @@ def _parameters(settings: AbacusSettings, task: Task, decimals: int | None) -> d
         "scf_nmax": 1 if task is Task.SCF1 else settings.scf_nmax,
         "out_mat_hs2": "1" if decimals is None else f"1 {decimals}",
     }
-    if settings.mixing_beta is not None:
-        values["mixing_beta"] = settings.mixing_beta
+    for key in ("ks_solver", "mixing_beta"):
+        if getattr(settings, key) is not None:
+            values[key] = getattr(settings, key)
     if task is Task.SCF:
         values["out_mul"] = 1  # writes the Orbital file: the folder then says its own orbital order
         if settings.kmesh is None:

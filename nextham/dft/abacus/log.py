@@ -57,6 +57,12 @@ class RunLog:
     tail: str  # last lines, for the ledger
 
     @property
+    def release(self) -> tuple[int, int] | None:
+        """The first two numbers of the version."""
+        numbers = re.match(r"v(\d+)\.(\d+)", self.version)
+        return (int(numbers[1]), int(numbers[2])) if numbers else None
+
+    @property
     def kmesh(self) -> tuple[int, int, int] | None:
         """Divisions of the k mesh, None where the k points are not a full mesh through Γ."""
         n = tuple(len(np.unique(np.round(self.k[:, axis] % 1.0, 6))) for axis in range(3))

@@ -18,6 +18,7 @@ from nextham.units import RYDBERG_EV
 
 H0_DEFINITION: Final = "atomic-density-step0"  # H of the superposed atomic densities, before any self-consistency
 _NO_MOMENT: Final = 1e-5  # Bohr magnetons
+_VECTORS: Final = (3, 9)  # the first release that takes of a moment given as a vector its z part, not its length
 
 
 def provenance(
@@ -86,13 +87,16 @@ def _start(run: RunFolder) -> str:
 
     Without any moment in STRU ABACUS sets some of its own accord, which not every version says in its log.
     """
-    moments = np.abs(run.stru.moments)
+    stru = run.stru
     if run.n_spin == 1:
         return "nonmagnetic"
-    if run.log.autoset_moments or moments.max() <= _NO_MOMENT:
+    if run.log.autoset_moments or np.abs(stru.moments).max() <= _NO_MOMENT:
         return "autoset"
-    seen = moments if truthy(run.parameters.get("noncolin", "0")) else moments[:, 2:]
-    return "moments" if seen.max() > _NO_MOMENT else "nonmagnetic"
+    old = (run.log.release or _VECTORS) < _VECTORS
+    seen = stru.moments
+    if not truthy(run.parameters.get("noncolin", "0")):
+        seen = stru.z_before_3_9 if old else stru.moments[:, 2]
+    return "moments" if np.abs(seen).max() > _NO_MOMENT else "nonmagnetic"
 
 
 def _files(run: RunFolder, kind: str, key: str) -> Mapping[str, str]:

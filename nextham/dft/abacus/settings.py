@@ -59,7 +59,10 @@ class AbacusSettings(RecipeSettings):
     scf_nmax: int = Field(default=100, ge=2, description="Most SCF steps.")
     mixing_type: str = Field(default="broyden", description="ABACUS's mixing_type.")
     mixing_beta: Positive | None = Field(default=None, description="Charge mixing; none leaves ABACUS's default.")
-    ks_solver: str = Field(default="genelpa", description="Eigensolver: genelpa, scalapack_gvx, lapack, ...")
+    ks_solver: str | None = Field(
+        default=None,
+        description="Eigensolver; none leaves it to ABACUS: genelpa if it was built with ELPA, else scalapack_gvx.",
+    )
     h0_route: H0Route = Field(default=H0Route.AUTO, description="get_hs, scf1 or auto: get_hs where the build has it.")
     matrix_decimals: int = Field(
         default=12, ge=8, le=16, description="Decimals of the matrix files where the build can choose (3.11 on)."

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -50,6 +51,7 @@ class StruFile:
     numbers: NDArray[np.int64]  # (n_atoms,)
     species: Mapping[str, Species]  # by label, in type order
     moments: NDArray[np.float64]  # (n_atoms, 3) Bohr magnetons at the start
+    z_before_3_9: NDArray[np.float64]  # (n_atoms,) their z parts where noncolin is 0: of a vector 3.8 took the length
 
     @cached_property
     def structure(self) -> Structure:
@@ -114,11 +116,11 @@ def _parsed(text: str) -> StruFile:
     for k, line in enumerate(sections["ATOMIC_SPECIES"]):
         words = [*line.split(), ""]
         species[words[0]] = Species(words[2], orbitals[k] if k < len(orbitals) else "", float(words[1]))
-    labels, coordinates, moments = _atoms(sections["ATOMIC_POSITIONS"][1:], list(species))
+    labels, coordinates, moments, lengths = _atoms(sections["ATOMIC_POSITIONS"][1:], list(species))
     mode = sections["ATOMIC_POSITIONS"][0].split()[0]
     fractional = folded(_fractional(coordinates, mode, lat0=lat0, cell_bohr=lat0 * rows))
     numbers = np.array([element_of(label) for label in labels], dtype=np.int64)
-    return StruFile(fractional, lat0, lat0 * rows, tuple(labels), numbers, species, moments)
+    return StruFile(fractional, lat0, lat0 * rows, tuple(labels), numbers, species, moments, lengths)
 
 
 def _sections(text: str) -> dict[str, list[str]]:
@@ -136,9 +138,11 @@ def _sections(text: str) -> dict[str, list[str]]:
     return found
 
 
-def _atoms(lines: Sequence[str], types: Sequence[str]) -> tuple[list[str], NDArray[np.float64], NDArray[np.float64]]:
+def _atoms(
+    lines: Sequence[str], types: Sequence[str]
+) -> tuple[list[str], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     labels: list[str] = []
-    coordinates, moments = [], []
+    coordinates, moments, old_z = [], [], []
     stream = iter(lines)
     for name in types:
         label = _next(stream, f"the atoms of {name} are missing").split()[0]
@@ -151,11 +155,13 @@ def _atoms(lines: Sequence[str], types: Sequence[str]) -> tuple[list[str], NDArr
         for k in range(count):
             words = _next(stream, f"{name} has {k} of its {count} atoms").split()
             coordinates.append([float(w) for w in words[:3]])
-            moments.append(_moment(words[3:], type_moment))
+            moment, z = _moment(words[3:], type_moment)
+            moments.append(moment)
+            old_z.append(z)
             labels.append(name)
     if left := next(stream, None):
         raise InputError(f"{left.split()[0]!r} follows the atoms of the last type; no such type in ATOMIC_SPECIES")
-    return labels, np.array(coordinates), np.array(moments)
+    return labels, np.array(coordinates), np.array(moments), np.array(old_z)
 
 
 def _next(stream: Iterator[str], problem: str) -> str:
@@ -165,8 +171,8 @@ def _next(stream: Iterator[str], problem: str) -> str:
     return line
 
 
-def _moment(words: Sequence[str], default: float) -> NDArray[np.float64]:
-    """Starting moment (3,) of the words after the coordinates: flags, mag, angle1, angle2, velocities."""
+def _moment(words: Sequence[str], default: float) -> tuple[NDArray[np.float64], float]:
+    """Starting moment (3,) of the words after the coordinates: flags, mag, angle1, angle2, velocities; its z in 3.8."""
     values: dict[str, list[float]] = {}
     key = "m"
     for word in words:
@@ -175,12 +181,14 @@ def _moment(words: Sequence[str], default: float) -> NDArray[np.float64]:
             values[key] = []
         else:
             values.setdefault(key, []).append(float(word))
-    moment = values.get("mag", [default])
-    if len(moment) == 3:
-        return np.array(moment)
+    moment = np.array(values.get("mag", [default]))
+    if len(moment) == 3 and not {"angle1", "angle2"} & values.keys():
+        return moment, float(np.linalg.norm(moment))
+    length = moment[0] if len(moment) == 1 else np.linalg.norm(moment)
     polar, azimuth = (np.deg2rad(values.get(name, [0.0])[0]) for name in ("angle1", "angle2"))
     direction = [np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth), np.cos(polar)]
-    return moment[0] * np.array(direction)
+    turned = length * np.array(direction)
+    return turned, float(turned[2])
 
 
 def _fractional(
@@ -229,6 +237,16 @@ def write_stru(
         atoms = [k for k, name in enumerate(symbols) if name == t]
         lines += ["", t, "0.0", str(len(atoms))]
         for k in atoms:
-            moment = "" if moments is None else " mag " + " ".join(f"{m:.15g}" for m in moments[k])
+            moment = "" if moments is None else _polar(*moments[k].tolist())
             lines.append(" ".join(f"{x:.16f}" for x in fractional[k]) + " 1 1 1" + moment)
     return "\n".join(lines) + "\n"
+
+
+def _polar(x: float, y: float, z: float) -> str:
+    """Words of a moment as length and angles in degrees: of a vector ABACUS 3.8 takes the length for the z part."""
+    across = math.hypot(x, y)
+    if not across:
+        return f" mag {z:.15g}"
+    azimuth = math.degrees(math.atan2(y, x))
+    polar = f" mag {math.hypot(across, z):.15g} angle1 {math.degrees(math.atan2(across, z)):.15g}"
+    return polar + (f" angle2 {azimuth:.15g}" if azimuth else "")

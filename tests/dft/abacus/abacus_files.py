@@ -93,6 +93,17 @@ def edit(path, old, new, count=1):
     path.write_text(text.replace(old, new, count))
 
 
+def polarise(path, by=0.01):
+    """Write a matrix anew with this h_z (Ry) on the diagonal of the first orbital."""
+    dimension, blocks = plain_read(path)
+    home = blocks[0, 0, 0].tolil()
+    home[0, 0] += by
+    home[1, 1] -= by
+    blocks[0, 0, 0] = home.tocsr()
+    path.unlink()
+    write_311(path.with_name("hrs1_nao.csr"), dimension, {R: m for R, m in blocks.items() if m.nnz}, precision=12)
+
+
 def refused(case, cause, sentence, **arguments):
     with pytest.raises(RunError) as caught:
         read_run(case, **arguments)

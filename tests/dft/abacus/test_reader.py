@@ -15,6 +15,7 @@ from abacus_files import (
     SCF,
     edit,
     plain_read,
+    polarise,
     write_311,
     write_binary,
 )
@@ -131,17 +132,6 @@ def test_orb_files_give_the_shells_and_the_radius(case):
     assert str(result.system.basis) == "Be:4s1p S:2s2p1d"
     assert result.system.meta[0].orbital_cutoff_ang == pytest.approx({"Be": 8 * BOHR_ANG, "S": 9 * BOHR_ANG})
     assert result.system.meta[0].orbitals["Be"].startswith("Be_gga_7au_100Ry_4s1p.orb@sha256:")
-
-
-def polarise(path, by=0.01):
-    """Write a matrix anew with this h_z (Ry) on the diagonal of the first orbital."""
-    dimension, blocks = plain_read(path)
-    home = blocks[0, 0, 0].tolil()
-    home[0, 0] += by
-    home[1, 1] -= by
-    blocks[0, 0, 0] = home.tocsr()
-    path.unlink()
-    write_311(path.with_name("hrs1_nao.csr"), dimension, {R: m for R, m in blocks.items() if m.nnz}, precision=12)
 
 
 def magnetism(case):

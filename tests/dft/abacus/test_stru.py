@@ -122,8 +122,41 @@ def test_what_is_written_is_read_back(tmp_path):
     stru = read(tmp_path, write_stru(crystal, species=species, moments=moments))
     np.testing.assert_allclose(stru.structure.positions, crystal.positions, atol=1e-10)
     np.testing.assert_allclose(stru.structure.cell, cell, atol=1e-14)
-    np.testing.assert_allclose(stru.moments, moments, atol=1e-14)
+    np.testing.assert_allclose(stru.moments, moments, atol=1e-13)
+    np.testing.assert_allclose(stru.z_before_3_9, moments[:, 2], atol=1e-13)  # every version takes the same start
     assert dict(stru.species) == species
+
+
+@pytest.mark.parametrize(
+    ("moment", "words"),
+    [
+        ((0, 0, 0), "mag 0"),
+        ((0, 0, -2.5), "mag -2.5"),
+        ((1, 0, 0), "mag 1 angle1 90"),
+        ((0, -2, 0), "mag 2 angle1 90 angle2 -90"),
+        ((-3, 0, -4), "mag 5 angle1 143.130102354156 angle2 180"),
+    ],
+)
+def test_moments_are_written_as_every_version_reads_them(moment, words):
+    crystal = Structure.from_fractional(["Fe"], np.zeros((1, 3)), 3 * np.eye(3))
+    text = write_stru(crystal, species={"Fe": Species()}, moments=np.array([moment], dtype=float))
+    assert text.endswith(f" 1 1 1 {words}\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "moment", "z_before_3_9"),
+    [
+        ("mag 1 0 0", (1, 0, 0), 1),  # the length of the vector
+        ("mag 0 0 -2", (0, 0, -2), 2),
+        ("mag 1 angle1 90", (1, 0, 0), 0),
+        ("mag 0 0 2 angle1 180", (0, 0, -2), -2),  # angles go before the direction of the vector
+    ],
+)
+def test_what_3_8_makes_of_a_moment(tmp_path, words, moment, z_before_3_9):
+    text = STRU.format(mode="Direct", first="0 0 0").replace("mag 2.0 angle1 90 angle2 90", words)
+    stru = read(tmp_path, text)
+    np.testing.assert_allclose(stru.moments[0], moment, atol=1e-15)
+    assert stru.z_before_3_9[0] == pytest.approx(z_before_3_9, abs=1e-15)
 
 
 def test_a_stru_groups_atoms():
