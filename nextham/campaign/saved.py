@@ -67,7 +67,8 @@ class Saved:
         return "the saved result is of another crystal, other settings, species files or version"
 
     def remove(self) -> None:
-        """Remove what is kept, and what killed processes left of it."""
+        """Remove what is kept, what killed processes left of it, and the folder if there is nothing else."""
         with contextlib.suppress(OSError):
             self.path.unlink(missing_ok=True)
             clear_leftovers(self.path)
+            self.folder.rmdir()
