@@ -110,10 +110,11 @@ def test_crystals_go_to_the_engine_of_the_config_with_its_section(folder, engine
     )
     values = yaml.safe_load((folder / "config.yaml").read_text())
     (folder / "config.yaml").write_text(yaml.safe_dump(values | {"engine": engine}))
-    plan = snakemake(folder, "-n", "-p", "dataset_only")
+    plan = snakemake(folder, "-n", "-p", "--cores", "3", "dataset_only")
     assert plan.returncode == 0, plan.stdout + plan.stderr
     (command,) = re.findall(r"nextham scf .*", plan.stdout)
     assert f"--engine {engine} " in command
+    assert ("--workers 3" in command) == (engine == "lcao")  # crystals at a time: the threads of the job
     assert ('"abacus": {' in command, '"lcao": {' in command) == (engine == "abacus", engine == "lcao")
     assert '"species": {"source": "embedded"}' in command
 
