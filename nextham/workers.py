@@ -72,10 +72,7 @@ class Workers(Generic[Result]):
         for process in self._processes:
             process.terminate()
         for process in self._processes:
-            process.join(_GRACE_S)
-            if process.is_alive():
-                process.kill()
-                process.join()
+            _wait_for(process)
 
     def _start(self) -> None:
         context = get_context("spawn")  # CUDA and threads do not survive a fork
@@ -105,12 +102,20 @@ class Workers(Generic[Result]):
             result: Result = connection.recv()
         except (EOFError, OSError):
             connection.close()
-            process.join()
+            _wait_for(process)
             if self._waiting:
                 self._start()
             return k, Died(process.exitcode or 0)
         self._hand_over(connection, process)
         return k, result
+
+
+def _wait_for(process: SpawnProcess) -> None:
+    """Wait for the end of a process that should be ending, and end it where it is not."""
+    process.join(_GRACE_S)
+    if process.is_alive():
+        process.kill()
+        process.join()
 
 
 def _serve(connection: Connection[Any, Any]) -> None:
