@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -85,9 +86,9 @@ def collect(jobs: Sequence[Job], target: Target, rules: Rules, *, workers: int =
     )
     entries: dict[str, Entry] = {}
     skipped: Counter[str] = Counter()
-    with writer:
+    with writer, closing(_outcomes(jobs, rules, workers)) as outcomes:  # closed: no process outlives an error
         ledger.path.unlink(missing_ok=True)  # of a campaign that was killed: each of its structures is seen to again
-        for outcome in _outcomes(jobs, rules, workers):
+        for outcome in outcomes:
             entry = _written(outcome, writer, rules.stage)
             ledger.add(entry)
             entries[entry.id] = entry
@@ -104,7 +105,7 @@ def collect(jobs: Sequence[Job], target: Target, rules: Rules, *, workers: int =
     return summary
 
 
-def _outcomes(jobs: Sequence[Job], rules: Rules, workers: int) -> Iterator[Outcome]:
+def _outcomes(jobs: Sequence[Job], rules: Rules, workers: int) -> Generator[Outcome, None, None]:
     """Yield what an interrupted campaign had finished, then the rest as it is made; each with its own progress."""
     left = {job.id: job for job in jobs}
     useless: dict[str, str] = {}
