@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from nextham.cli import app
@@ -134,6 +135,17 @@ def test_settings_of_another_engine_are_not_passed_over(place):
     )
 
 
+@pytest.fixture
+def _one_thread(monkeypatch):
+    """Sums over several threads have other last digits."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("_one_thread")
 def test_two_at_a_time_and_after_an_interruption_give_what_one_gives(place, monkeypatch):
     (place / "BN2.vasp").write_text(BN.replace("3.615", "3.7"))
     words = ("scf", place, "--settings", settings(), "--kspacing", 0.5)
