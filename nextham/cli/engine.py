@@ -73,7 +73,10 @@ def _command(name: str) -> Callable[..., None]:
             float | None, typer.Option(min=0.001, help="Largest distance of k points of the SCF, 1/Bohr.")
         ] = None,
         workers: Annotated[
-            int, typer.Option(min=1, help="Crystals at a time, each in a process with its share of the cores.")
+            int,
+            typer.Option(
+                min=1, help="Crystals at a time, each in a process with its share of cores; max_memory_gb is for each."
+            ),
         ] = 1,
         runs: Annotated[
             Path | None,

@@ -190,8 +190,9 @@ def test_a_fingerprint_is_of_all_that_the_numbers_follow_from_and_of_nothing_els
         of(zincblende("B", "P", a_ang=3.615)),
     ]
     assert len({of(), *other}) == 5
-    assert of() == of(max_memory_gb=1.0) == of(pseudo_dir=str(embedded_folder()), orbital_dir=str(embedded_folder()))
+    folder = embedded_species().folder
+    assert of() == of(max_memory_gb=1.0) == of(pseudo_dir=str(folder), orbital_dir=str(folder))
     for name in ("B.upf", "B.orb", "N.upf", "N.orb"):
-        shutil.copy(embedded_folder() / name, place / name)
+        shutil.copy(folder / name, place / name)
     (place / "N.orb").write_text((place / "N.orb").read_text() + "\n")
     assert of(pseudo_dir=str(place), orbital_dir=str(place)) != of()
