@@ -29,10 +29,12 @@ _EXTRA = {
 def track(items: Iterable[Item], description: str, *, total: int | None = None) -> Iterator[Item]:
     """Yield items while showing progress and time left on standard error.
 
-    A terminal gets a bar; a log file or pipe gets a plain line every few seconds.
+    A terminal gets a bar; a log file or pipe gets a plain line every few seconds. No items, nothing shown.
     """
     if total is None and isinstance(items, Sized):
         total = len(items)
+    if total == 0:
+        return
     if sys.stderr.isatty():
         yield from _bar(items, description, total)
     else:

@@ -15,7 +15,8 @@ def print_summary(summary: Summary, as_json: bool) -> None:
     """Print the counts and each failure's sentence."""
     if as_json:
         failed = [{"id": e.id, "stage": e.stage, "cause": e.cause, "message": e.message} for e in summary.failed]
-        found = {"store": str(summary.store), "stored": summary.stored, "skipped": summary.skipped, "failed": failed}
+        found = {"store": str(summary.store), "stored": summary.stored, "read_back": summary.read_back}
+        found |= {"skipped": summary.skipped, "failed": failed}
         typer.echo(json.dumps(found, indent=1))
         return
     for entry in summary.failed:

@@ -54,7 +54,7 @@ def import_abacus(  # noqa: PLR0913  (options)
     settings: Annotated[
         str | None, typer.Option("--settings", help="YAML file, or YAML/JSON text; sections store and checks.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that read.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that read and check.")] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="Write a store even if every structure failed.")

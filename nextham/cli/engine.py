@@ -72,7 +72,16 @@ def _command(name: str) -> Callable[..., None]:
         kspacing: Annotated[
             float | None, typer.Option(min=0.001, help="Largest distance of k points of the SCF, 1/Bohr.")
         ] = None,
-        runs: Annotated[Path | None, typer.Option(help="Folder of the runs; by default OUTPUT.runs.")] = None,
+        workers: Annotated[
+            int,
+            typer.Option(
+                min=1, help="Crystals at a time, each in a process with its share of cores; max_memory_gb is for each."
+            ),
+        ] = 1,
+        runs: Annotated[
+            Path | None,
+            typer.Option(help="Folder of the runs, from which an interrupted command goes on; by default OUTPUT.runs."),
+        ] = None,
         keep_runs: Annotated[bool, typer.Option("--keep-runs", help="Keep the runs of stored structures.")] = False,
         overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
         allow_empty: Annotated[
@@ -81,7 +90,7 @@ def _command(name: str) -> Callable[..., None]:
         dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be run, and run nothing.")] = False,
         as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     ) -> None:
-        from nextham.campaign import EngineSettings, RunFolders, Target, Task, run_structures
+        from nextham.campaign import Computation, EngineSettings, RunFolders, Target, Task, run_structures
         from nextham.console import load_settings
         from nextham.dft.species.source import open_source
         from nextham.structures.files import structure_files
@@ -96,9 +105,9 @@ def _command(name: str) -> Callable[..., None]:
             return
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that running jobs are ended too
         folders = RunFolders(runs or output.with_name(f"{output.name}.runs"), keep_runs)
-        target = Target(output, overwrite, allow_empty)
+        how = Computation(Task(name), folders, workers)
         program = _program(engine, chosen, source)
-        summary = run_structures(files, program, target, task=Task(name), runs=folders, settings=chosen)
+        summary = run_structures(files, program, Target(output, overwrite, allow_empty), how, settings=chosen)
         print_summary(summary, as_json)
 
     return command

@@ -108,6 +108,18 @@ class Record:
         """Bytes of the operators' numbers before compression."""
         return sum(rows.values.nbytes for rows in self.stored.values())
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """What is no array of it, as JSON values."""
+        return {
+            "id": self.id,
+            "sha256": self.sha256,
+            "dropped_ev": self.dropped_ev,
+            "rounding": self.rounding,
+            "provenance": _plain(self.meta),
+            "certificate": self.certificate.as_dict() if self.certificate else None,
+        }
+
     @cached_property
     def sha256(self) -> str:
         """Checksum over the crystal, the pairs and every stored number (little-endian), and the basis."""
@@ -152,6 +164,11 @@ class Record:
 
     def _matrix(self, name: str) -> BlockMatrix:
         return BlockMatrix(self.basis, self.structure.numbers, self.pairs, self.stored[name].expanded())
+
+
+def _plain(meta: Provenance) -> dict[str, Any]:
+    found = dataclasses.asdict(meta)
+    return {key: dict(value) if hasattr(value, "items") else value for key, value in found.items()}
 
 
 def lacks(id: str, name: str, stored: Collection[str]) -> InputError:

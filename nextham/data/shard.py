@@ -33,17 +33,7 @@ INDEX: Final = {  # read whole when a shard is opened
 
 def write_shard(path: Path, records: Sequence[Record], settings: StoreSettings) -> None:
     """Write records as a new Zarr group."""
-    about = [
-        {
-            "id": record.id,
-            "sha256": record.sha256,
-            "dropped_ev": record.dropped_ev,
-            "rounding": record.rounding,
-            "provenance": _plain(record.meta),
-            "certificate": record.certificate.as_dict() if record.certificate else None,
-        }
-        for record in records
-    ]
+    about = [record.about for record in records]
     group = zarr.create_group(path, zarr_format=3, attributes={"records": about})
     structures = [record.structure for record in records]
     index: dict[str, NDArray[Any]] = {
@@ -218,8 +208,3 @@ def _write(group: zarr.Group, name: str, values: NDArray[Any], settings: StoreSe
 def _codec(itemsize: int, settings: StoreSettings) -> BloscCodec:
     """Zstd over bytes sorted by significance: the low bytes of rounded numbers are zero."""
     return BloscCodec(cname="zstd", clevel=settings.zstd_level, shuffle="shuffle", typesize=itemsize)
-
-
-def _plain(meta: Provenance) -> dict[str, Any]:
-    found = dataclasses.asdict(meta)
-    return {key: dict(value) if hasattr(value, "items") else value for key, value in found.items()}

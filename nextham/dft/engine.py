@@ -63,6 +63,16 @@ class Engine(Protocol):
 
     name: str
 
+    def fingerprint(self, structure: Structure, *, id: str) -> str:
+        """Return a hash of all that the numbers follow from, without computing them.
+
+        It is empty where the engine itself reads finished runs of ``folder`` again.
+
+        Raises:
+            RunError: if the structure or its species cannot be used.
+        """
+        ...
+
     def h0(self, structure: Structure, *, id: str, folder: Path) -> RunResult:
         """Make S and H0 without self-consistency; files go to ``folder``.
 

@@ -68,10 +68,12 @@ def test_h0_makes_a_store_without_hamiltonian(place):
     assert (place / "store.runs" / "BeS" / "abacus_geths" / "INPUT").is_file()
 
 
-def test_a_failed_structure_does_not_stop_the_rest(place):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_failed_structure_does_not_stop_the_rest(place, workers):
     (place / "crystals" / "bad.cif").write_text("")
     (place / "crystals" / "NaCl.vasp").write_text("x\n1\n0 3 3\n3 0 3\n3 3 0\nNa Cl\n1 1\nDirect\n0 0 0\n.5 .5 .5\n")
-    done = invoke("scf", place / "crystals", "-o", place / "store", "--settings", settings(place), "--json")
+    words = ("--settings", settings(place), "--json", "--workers", workers)
+    done = invoke("scf", place / "crystals", "-o", place / "store", *words)
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     assert found["stored"] == ["BeS"]
@@ -139,9 +141,11 @@ def test_no_program_is_told_before_a_store_is_begun(place):
     assert not (place / "store.ledger.jsonl").exists()
 
 
-def test_ending_the_command_ends_its_job(place):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ending_the_command_ends_its_jobs(place, workers):
+    (place / "crystals" / "bad.cif").write_text("")
     words = ["scf", place / "crystals", "-o", place / "store", "--settings", settings(place, "hang")]
-    words += ["--engine", "abacus"]
+    words += ["--engine", "abacus", "--workers", workers]
     program = [sys.executable, "-c", "from nextham.cli import main; main()", *map(str, words)]
     process = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     note = place / "store.runs" / "BeS" / "abacus_geths" / "child.pid"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from nextham.cli import app
@@ -17,6 +19,7 @@ from nextham.dft.lcao.settings import LCAOSettings
 from nextham.dft.species.source import embedded_species
 from nextham.exceptions import InputError, NexthamError
 from nextham.physics.bands import eigenproblem, monkhorst_pack
+from nextham.testing import zincblende
 
 CUTOFF = 40.0  # enough for orbitals of 100 Ry to agree within 5 meV, and three times faster
 BN = "BN\n3.615\n0 .5 .5\n.5 0 .5\n.5 .5 0\nB N\n1 1\ndirect\n0 0 0\n.25 .25 .25\n"
@@ -130,3 +133,66 @@ def test_settings_of_another_engine_are_not_passed_over(place):
         "the settings have a section abacus, but the engine is lcao: add --engine abacus, "
         "or a section lcao (lcao: {} for its defaults)"
     )
+
+
+@pytest.fixture
+def _one_thread(monkeypatch):
+    """Sums over several threads have other last digits."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("_one_thread")
+def test_two_at_a_time_and_after_an_interruption_give_what_one_gives(place, monkeypatch):
+    (place / "BN2.vasp").write_text(BN.replace("3.615", "3.7"))
+    words = ("scf", place, "--settings", settings(), "--kspacing", 0.5)
+    assert invoke(*words, "-o", place / "one").exit_code == 0
+    done = invoke(*words, "-o", place / "two", "--workers", 2)
+    assert done.exit_code == 0, done.output
+
+    compute = LCAOEngine.scf
+    computed = []
+
+    def interrupted(self, structure, *, id, folder):
+        if id == "BN2":
+            raise KeyboardInterrupt
+        computed.append(id)
+        return compute(self, structure, id=id, folder=folder)
+
+    monkeypatch.setattr(LCAOEngine, "scf", interrupted)
+    assert invoke(*words, "-o", place / "store").exit_code != 0
+    (place / "BN2.vasp").unlink()
+    words = ("scf", place / "BN.vasp", "--settings", settings(max_memory_gb=4), "--kspacing", 0.5)
+    done = invoke(*words, "-o", place / "store")
+    assert "1 of 1 structures (1 finished before an interruption)" in done.output
+    assert computed == ["BN"]
+
+    one, two, resumed = (Store(place / name) for name in ("one", "two", "store"))
+    for store, id in ((two, "BN"), (two, "BN2"), (resumed, "BN")):
+        assert store.certificate(id).passed == one.certificate(id).passed
+        for name, values in one[id].operators.items():
+            np.testing.assert_allclose(store[id].operators[name], values, rtol=0, atol=2e-10)
+
+
+def test_a_fingerprint_is_of_all_that_the_numbers_follow_from_and_of_nothing_else(place):
+    structure = zincblende("B", "N", a_ang=3.615)
+
+    def of(crystal=structure, **changes):
+        return LCAOEngine(LCAOSettings(**changes)).fingerprint(crystal, id="BN")
+
+    other = [
+        of(kspacing_inv_bohr=0.2),
+        of(scf_thr=1e-8),
+        of(zincblende("B", "N")),
+        of(zincblende("B", "P", a_ang=3.615)),
+    ]
+    assert len({of(), *other}) == 5
+    folder = embedded_species().folder
+    assert of() == of(max_memory_gb=1.0) == of(pseudo_dir=str(folder), orbital_dir=str(folder))
+    for name in ("B.upf", "B.orb", "N.upf", "N.orb"):
+        shutil.copy(folder / name, place / name)
+    (place / "N.orb").write_text((place / "N.orb").read_text() + "\n")
+    assert of(pseudo_dir=str(place), orbital_dir=str(place)) != of()

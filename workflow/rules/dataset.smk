@@ -55,7 +55,8 @@ else:
             settings=cfg.section(cfg.engine, "species", "store", "checks"),
         shell:
             "nextham scf {input:q} -o {output:q} --engine {params.engine} --allow-empty --settings {params.settings:q}"
-            " 2>&1 | tee {log:q}"
+            + (" --workers {threads}" if cfg.engine == "lcao" else "")
+            + " 2>&1 | tee {log:q}"
 
 
 rule dataset:

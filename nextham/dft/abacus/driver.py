@@ -51,6 +51,10 @@ class AbacusEngine:
         self.build: Build = find_build(self.settings.command, self.settings.launcher)
         self._h0_tasks = _h0_tasks(self.settings.h0_route, self.build)
 
+    def fingerprint(self, structure: Structure, *, id: str) -> str:
+        """Return nothing: finished runs are read again by this engine."""
+        return ""
+
     def h0(self, structure: Structure, *, id: str, folder: Path) -> RunResult:
         """Make S and H0; files go to ``folder/abacus_geths``.
 

@@ -61,6 +61,15 @@ class LCAOEngine:
                 f"device {settings.device!r} is not there ({str(error).splitlines()[0]}); try cpu"
             ) from None
 
+    def fingerprint(self, structure: Structure, *, id: str) -> str:
+        """Return a hash of the crystal, the settings, the contents of the species' files and the version.
+
+        Raises:
+            RunError: if the structure or its species cannot be used.
+        """
+        inputs = input_sha256(load_crystal(structure, self.species, id=id), self.settings)
+        return hashlib.sha256(f"lcao {version('nextham')} {inputs}".encode()).hexdigest()
+
     def h0(self, structure: Structure, *, id: str, folder: Path) -> RunResult:
         """Make S and H0; a log goes to ``folder``.
 
@@ -154,10 +163,6 @@ class _Workspace:
     @property
     def _provenance(self) -> Provenance:
         species = {symbol(z): self.crystal.species[z] for z in self.crystal.elements}
-        inputs = [self.settings.model_dump_json(exclude={"device", "max_memory_gb", *self.settings.species_keys})]
-        inputs += [f"{name} {s.key}" for name, s in sorted(species.items())]
-        structure = self.crystal.structure
-        inputs += [json.dumps([a.tolist() for a in (structure.numbers, structure.positions, structure.cell)])]
         return Provenance(
             id=self.id,
             engine="lcao",
@@ -166,11 +171,20 @@ class _Workspace:
             magnetism="nonmagnetic",
             n_electrons=self.crystal.n_electrons,
             ecutwfc_ry=self.settings.ecutwfc_ry,
-            input_sha256=hashlib.sha256("\n".join(inputs).encode()).hexdigest(),
+            input_sha256=input_sha256(self.crystal, self.settings),
             pseudopotentials={name: f"{s.upf_name}@sha256:{s.pseudo.sha256}" for name, s in species.items()},
             orbitals={name: f"{s.orb_name}@sha256:{s.orbitals.sha256}" for name, s in species.items()},
             orbital_cutoff_ang={name: s.orbitals.cutoff * BOHR_ANG for name, s in species.items()},
         )
+
+
+def input_sha256(crystal: Crystal, settings: LCAOSettings) -> str:
+    """Return a hash of all that the numbers follow from but the program: settings, species, crystal."""
+    inputs = [settings.model_dump_json(exclude={"device", "max_memory_gb", *settings.species_keys})]
+    inputs += sorted(f"{symbol(z)} {crystal.species[z].key}" for z in crystal.elements)
+    structure = crystal.structure
+    inputs += [json.dumps([a.tolist() for a in (structure.numbers, structure.positions, structure.cell)])]
+    return hashlib.sha256("\n".join(inputs).encode()).hexdigest()
 
 
 def _scf_facts(found: SelfConsistent, settings: LCAOSettings, kmesh: tuple[int, int, int]) -> dict[str, Any]:

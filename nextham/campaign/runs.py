@@ -1,0 +1,153 @@
+"""Where systems come from: crystals through an engine, or finished ABACUS runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Collection, Iterable, Sequence
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from nextham.campaign.collect import Job, Summary, Target, collect
+from nextham.campaign.outcome import Rules
+from nextham.campaign.saved import Saved
+from nextham.campaign.settings import DatasetSettings
+from nextham.core import OPERATORS, Structure
+from nextham.dft.engine import Engine, RunResult
+from nextham.exceptions import InputError, NexthamError
+
+if TYPE_CHECKING:
+    from nextham.dft.abacus.reader import FinishedRun
+
+
+class Task(StrEnum):
+    """What an engine computes of each structure."""
+
+    H0 = "h0"
+    SCF = "scf"
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """Operators that a record must then carry."""
+        return _H0_OPERATORS if self is Task.H0 else tuple(OPERATORS)
+
+
+_H0_OPERATORS: Final = ("overlap", "h0")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolders:
+    """Where an engine works: one folder per structure, removed once its record is in the store."""
+
+    path: Path
+    keep: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Computation:
+    """How an engine computes the structures of a campaign."""
+
+    task: Task
+    runs: RunFolders
+    workers: int = 1  # processes, each with one structure at a time and its share of the cores
+
+
+def run_structures(
+    files: Sequence[Path], engine: Engine, target: Target, how: Computation, *, settings: DatasetSettings
+) -> Summary:
+    """Compute the crystals of files with an engine, check them and write a store.
+
+    What was finished is kept in the folders of the runs and not repeated after an interruption.
+
+    Args:
+        files: structure files; one that cannot be read goes to the ledger like a failed run.
+        engine: the DFT program.
+        target: the store.
+        how: h0 or scf, where the engine works, and how many structures at a time.
+        settings: how records are checked and written.
+
+    Raises:
+        NexthamError: if no structure gave a record and the target may not be empty.
+    """
+    runs = how.runs
+    rules = Rules(how.task.value, settings, how.task.operators)
+    jobs = [_job(engine, found, id, runs.path / id, rules) for id, found in load_structures(files)]
+    summary = collect(jobs, target, rules, workers=how.workers)
+    if not runs.keep:
+        for id in summary.stored:
+            shutil.rmtree(runs.path / id, ignore_errors=True)
+        if runs.path.is_dir() and not any(runs.path.iterdir()):
+            runs.path.rmdir()
+    return summary
+
+
+def import_runs(
+    runs: Sequence[FinishedRun],
+    target: Target,
+    *,
+    settings: DatasetSettings,
+    required: Collection[str] = tuple(OPERATORS),
+    workers: int = 1,
+) -> Summary:
+    """Read finished ABACUS runs, check them and write a store.
+
+    Args:
+        runs: what to read; one that cannot be read goes to the ledger.
+        target: the store.
+        settings: how records are checked and written.
+        required: operators that each must carry.
+        workers: processes that read and check.
+
+    Raises:
+        NexthamError: if two runs have one id, or none gave a record and the target may not be empty.
+    """
+    first: dict[str, FinishedRun] = {}
+    for run in runs:
+        if run.id in first:
+            raise InputError(f"{run.path} and {first[run.id].path} are both called {run.id}; rename one")
+        first[run.id] = run
+    jobs = [Job(run.id, run.read) for run in runs]
+    return collect(jobs, target, Rules("import", settings, required), workers=workers)
+
+
+def load_structures(files: Iterable[Path]) -> list[tuple[str, Structure | NexthamError]]:
+    """Return the crystals of files by id; in place of one that cannot be read stands the reason.
+
+    Raises:
+        InputError: if two crystals have the same id.
+    """
+    from nextham.structures.files import id_of, read_named
+
+    found: list[tuple[str, Structure | NexthamError]] = []
+    origin: dict[str, Path] = {}
+    for path in files:
+        try:
+            here: list[tuple[str, Structure | NexthamError]] = [*read_named(path, more={"stru": _read_stru})]
+        except NexthamError as error:
+            here = [(id_of(path), error)]
+        for id, _ in here:
+            if id in origin:
+                raise InputError(f"{path} and {origin[id]} are both called {id}; rename one")
+            origin[id] = path
+        found += here
+    return found
+
+
+def _job(engine: Engine, found: Structure | NexthamError, id: str, folder: Path, rules: Rules) -> Job:
+    if isinstance(found, NexthamError):
+        return Job(id, partial(_refuse, found))
+    compute = engine.h0 if rules.stage == Task.H0 else engine.scf
+    saved = Saved(folder, id, rules, partial(engine.fingerprint, found, id=id))
+    return Job(id, partial(compute, found, id=id, folder=folder), saved)
+
+
+def _refuse(error: NexthamError) -> RunResult:
+    raise error
+
+
+def _read_stru(path: Path) -> Structure:
+    from nextham.dft.abacus.stru import read_stru
+
+    return read_stru(path).structure
