@@ -47,6 +47,6 @@ class LCAOSettings(RecipeSettings):
         ge=0,
         description="Orbitals on the grid are kept up to this size, and made anew at each use beyond it.",
     )
-    box_edge_bohr: Positive = Field(
-        default=1.3, description="Edge of the boxes of grid points that are integrated at once."
+    box_edge_bohr: Positive | None = Field(
+        default=None, description="Edge of the boxes of grid points, in place of what suits the device."
     )
