@@ -17,7 +17,12 @@ class _There(torch.Tensor):
     @staticmethod
     def __new__(cls, held):
         return torch.Tensor._make_wrapper_subclass(
-            cls, held.shape, strides=held.stride(), storage_offset=held.storage_offset(), dtype=held.dtype, device=DEVICE
+            cls,
+            held.shape,
+            strides=held.stride(),
+            storage_offset=held.storage_offset(),
+            dtype=held.dtype,
+            device=DEVICE,
         )
 
     def __init__(self, held):
@@ -50,6 +55,8 @@ class PretendedDevice(TorchDispatchMode):
             on_device = torch.device(kwargs["device"]) == DEVICE
             kwargs["device"] = torch.device("cpu")
         self.waits += any(there) and (name == "aten::_local_scalar_dense" or not on_device)
+        if on_device and name == "aten::_conj":
+            func = torch.ops.aten.conj_physical.default  # below this point torch no longer looks at the bit of a view
         out = func(*tree_map(_held, args), **tree_map(_held, kwargs))
         if not on_device:
             return out

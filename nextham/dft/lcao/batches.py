@@ -38,7 +38,7 @@ class Images:
     @property
     def n_images(self) -> int:
         """Number of images, pads included."""
-        return self.atoms.shape[1]
+        return int(self.atoms.shape[1])
 
     @property
     def n_columns(self) -> int:
@@ -137,7 +137,7 @@ class Slots:
             self._row[same] = np.arange(1, len(same) + 1)
 
     def of(self, first: Images, second: Images) -> Ints:
-        """Return the container row of each pair of images, (n_boxes, n_first, n_second); row 0 is for pairs not listed."""
+        """Return the container row of each pair of images, (n_boxes, n_first, n_second); 0 for pairs not listed."""
         i, j = first.atoms[:, :, None], second.atoms[:, None, :]
         place = self._finder(i, j, second.R[:, None, :] - first.R[:, :, None])
         return self._row[place]  # place -1 is the last entry, which is 0

@@ -22,7 +22,7 @@ _SCF_COPIES: Final = 8  # the same, more of them
 _DEVICE_COPIES: Final = 8  # those of them that an accelerator holds
 _K_MATRICES: Final = 6  # (2n, 2n) complex per k point
 _XC_ARRAYS: Final = 60  # real functions on the points whose exchange and correlation is computed at once
-_BATCH_COPIES: Final = 8  # of the orbitals of one batch of boxes
+_BATCH_COPIES: Final = 5  # of the orbitals of one batch of boxes
 _PADDED: Final = 1.2  # boxes of a batch have one shape
 _LIBRARIES: Final = 0.3 * _GIB  # work space of the solvers on an accelerator
 
@@ -96,6 +96,6 @@ def check_memory(crystal: Crystal, settings: LCAOSettings, n_k: int, *, id: str)
     if free is not None and need.on_device > free:
         raise RunError(
             Cause.OUT_OF_MEMORY,
-            f"{name} needs about {need.on_device / _GIB:.1f} GB on {settings.device}, {share}, and {free / _GIB:.1f} GB "
-            f"are free there: use fewer processes on it, {cures[most]}, or device: cpu",
+            f"{name} needs about {need.on_device / _GIB:.1f} GB on {settings.device}, {share}, and "
+            f"{free / _GIB:.1f} GB are free there: use fewer processes on it, {cures[most]}, or device: cpu",
         )

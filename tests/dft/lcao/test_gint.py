@@ -106,7 +106,8 @@ def test_density_is_the_adjoint_of_the_matrix(crystal, grid, overlap, values):
 def box_by_box(crystal, grid, overlap, potential, density_matrix, edge=1.7):
     """Return ⟨φ|V|φ⟩ and ρ image pair by image pair: (n_values,) and (n_points,)."""
     place = {
-        (int(i), int(j), *R): p for p, ((i, j), R) in enumerate(zip(overlap.pairs.ij, overlap.pairs.R.tolist(), strict=True))
+        (int(i), int(j), *R): p
+        for p, ((i, j), R) in enumerate(zip(overlap.pairs.ij, overlap.pairs.R.tolist(), strict=True))
     }
     matrix, rho = torch.zeros_like(density_matrix), torch.zeros_like(potential)
     orbitals = {z: grid_orbitals(crystal.species[z].orbitals, torch.device("cpu")) for z in crystal.elements}
