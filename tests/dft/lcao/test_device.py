@@ -15,7 +15,7 @@ from nextham.dft.lcao.engine import LCAOEngine
 from nextham.dft.lcao.gint import GridIntegrator
 from nextham.dft.lcao.grid import FFTGrid
 from nextham.dft.lcao.hamiltonian import FixedParts
-from nextham.dft.lcao.kspace import KSpace
+from nextham.dft.lcao.kspace import KSpace, occupations
 from nextham.dft.lcao.plan import load_crystal
 from nextham.units import RYDBERG_EV
 
@@ -59,6 +59,17 @@ def test_device_is_asked_rarely(settings, tmp_path):
     assert device.calls.total() < 1300 * (steps + 1)
     assert device.calls["aten::bmm"] < 25 * (steps + 1)
     assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_fermi_level_is_found_without_waiting():
+    levels = torch.from_numpy(np.random.default_rng(0).normal(size=(10, 30)).cumsum(axis=1))
+    weights = torch.full((10,), 0.1, dtype=torch.float64)
+    due, _ = occupations(levels, weights, 7.0, 0.5)
+    with PretendedDevice() as device:
+        found, filling = occupations(levels.to(DEVICE), weights.to(DEVICE), 7.0, 0.5)
+        assert device.waits == 0
+        assert float(found) == pytest.approx(float(due), abs=1e-13)
+        assert float((filling.cpu().sum(dim=1) * weights).sum()) == pytest.approx(7.0, abs=1e-12)
 
 
 def test_operands_on_two_devices_are_refused(settings):

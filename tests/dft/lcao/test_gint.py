@@ -1,6 +1,6 @@
 """Integrals over the grid against plain sums over its points and their images."""
 
-from itertools import product
+from itertools import combinations_with_replacement, product
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from made_up_species import cell_of_two, write_species
 from scipy.interpolate import CubicSpline
 
 from nextham.core import Structure
-from nextham.dft.lcao.batches import batches
+from nextham.dft.lcao.batches import Batch, Slots, batches
 from nextham.dft.lcao.boxes import boxes
 from nextham.dft.lcao.crystal import Crystal
 from nextham.dft.lcao.device import Cut
@@ -160,6 +160,19 @@ def test_batches_hold_every_box_and_little_else(crystal, grid, most):
     own = sum(len(box.points) * box.n_columns for box in boxes(crystal, grid.shape, 1.3))
     assert own <= sum(np.prod(batch.shape) for batch in found) <= 1.3 * own
     assert all(np.prod(batch.shape) <= most or len(batch.points) == 1 for batch in found)
+
+
+def test_pads_reach_nothing(crystal, grid, overlap):
+    slots = Slots(crystal, overlap.pairs)
+    batch = Batch.of(list(boxes(crystal, grid.shape, 1.3)), crystal, grid.n_points)
+    seen = 0
+    for first, second in combinations_with_replacement(batch.images, 2):
+        pads = (first.x[0] > 1e5)[:, :, None] | (second.x[0] > 1e5)[:, None, :]
+        rows = slots.of(first, second)
+        assert not rows[pads].any()
+        assert rows.any()
+        seen += pads.sum()
+    assert seen
 
 
 def test_far_atoms_share_boxes_but_no_pairs(crystal):
