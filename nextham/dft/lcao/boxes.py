@@ -72,11 +72,12 @@ def boxes(crystal: Crystal, shape: tuple[int, int, int], edge: float) -> Iterato
 
 def _reaching(r: Array, centre: Array, x: Array, cutoffs: Array) -> Ints:
     """Return which spheres of radius ``cutoffs`` around x (n, 3) hold any of the points r of a box."""
-    radius2 = float(((r - centre) ** 2).sum(axis=1).max())
-    distance2 = ((x - centre) ** 2).sum(axis=1)
-    reach = distance2 + radius2 <= cutoffs**2  # the point on the near side is no farther than that
-    open_cases = np.flatnonzero(~reach & (distance2 < (cutoffs + np.sqrt(radius2)) ** 2))
-    closest = ((r[None] - x[open_cases][:, None]) ** 2).sum(axis=2).min(axis=1)
+    r, x = r - centre, x - centre
+    r2, x2 = (r * r).sum(axis=1), (x * x).sum(axis=1)
+    farthest2 = float(r2.max())
+    reach = x2 + farthest2 <= cutoffs**2  # the point on the near side is no farther than that
+    open_cases = np.flatnonzero(~reach & (x2 < (cutoffs + np.sqrt(farthest2)) ** 2))
+    closest = x2[open_cases] + (r2 - 2 * (x[open_cases] @ r.T)).min(axis=1)
     reach[open_cases] = closest <= cutoffs[open_cases] ** 2
     return np.flatnonzero(reach)
 

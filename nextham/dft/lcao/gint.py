@@ -104,7 +104,7 @@ class GridIntegrator:
         for work, phi in self._evaluated(dtype):
             v_phi = phi * weighted[work.points][:, None]
             for tile in work.tiles:
-                product = phi[:, tile.rows] @ v_phi[:, tile.rows.start :].mT
+                product = torch.bmm(phi[:, tile.rows], v_phi[:, tile.rows.start :].mT)
                 for part in tile.parts:
                     n1, o1, n2, o2 = part.shape
                     blocks = product[:, :, part.columns].reshape(-1, n1, o1, n2, o2).transpose(2, 3)
@@ -134,7 +134,7 @@ class GridIntegrator:
                     n1, o1, n2, o2 = part.shape
                     blocks = containers[part.elements].index_select(0, part.slots).view(-1, n1, n2, o1, o2)
                     d[:, :, part.columns].view(-1, n1, o1, n2, o2).copy_(blocks.transpose(2, 3))
-                total += (phi[:, tile.rows] * (d @ phi[:, tile.rows.start :])).sum(dim=1)
+                total += (phi[:, tile.rows] * torch.bmm(d, phi[:, tile.rows.start :])).sum(dim=1)
             rho[work.points] = total.to(torch.float64)
         return rho[:-1]
 

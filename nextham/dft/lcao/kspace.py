@@ -26,7 +26,7 @@ from nextham.physics.bands import KMesh
 
 _EMPTY = 1e-14  # bands with less occupation at every k carry no density
 _MATRICES_AT_ONCE = 2**22  # elements of a batch of eigenproblems
-_FERMI_BITS = 58  # from 1000 Ry to 3e-15 Ry
+_FERMI_BITS = 54  # from 100 Ry to 6e-15 Ry
 
 
 def mesh_of_spacing(cell: NDArray[np.float64], spacing: float) -> tuple[int, int, int]:
@@ -157,18 +157,17 @@ def occupations(energies: Tensor, weights: Tensor, n_electrons: float, sigma_ry:
 
     The bracket is cut to the last digit in a fixed number of steps, so that an accelerator is never waited for.
     """
-    low, high = energies.min() - 20 * sigma_ry, energies.max() + 20 * sigma_ry
+    levels = energies / sigma_ry
+    low, high = levels.min() - 20, levels.max() + 20
     trials = cut_of(energies.device).fermi_trials
     fractions = torch.arange(1, trials + 1, dtype=torch.float64, device=energies.device) / (trials + 1)
-    halves = weights[:, None] / 2
     for _ in range(math.ceil(_FERMI_BITS / math.log2(trials + 1))):
         fermi = low + (high - low) * fractions
-        counts = (halves * torch.erfc((energies - fermi[:, None, None]) / sigma_ry)).sum(dim=(1, 2))
-        below = (counts < n_electrons).sum(dim=0, keepdim=True)
-        ends = torch.cat([low[None], fermi, high[None]])
-        low, high = ends.index_select(0, torch.cat([below, below + 1])).unbind()
+        counts = torch.erfc(levels - fermi[:, None, None]).sum(dim=2) @ weights  # twice the electrons
+        few = counts < 2 * n_electrons
+        low, high = torch.where(few, fermi, low).amax(), torch.where(few, high, fermi).amin()
     fermi = (low + high) / 2
-    return fermi, torch.erfc((energies - fermi) / sigma_ry) / 2
+    return fermi * sigma_ry, torch.erfc(levels - fermi) / 2
 
 
 def _tensor(matrix: BlockMatrix, row: int, device: torch.device) -> Tensor:
