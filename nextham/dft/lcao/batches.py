@@ -1,8 +1,8 @@
 """Boxes of grid points in batches of one shape, so that one call does the same to all boxes of a batch.
 
 A box has as many images of each element and as many points as any box of its batch: those that it lacks are pads.
-Padded images are of an atom that no pair has, in a cell that is far, and out of reach of every point: their orbitals
-are zero, and their pairs go where all pairs go that are not listed. Padded points lie one beyond the end of the grid.
+Padded images are of an atom that no pair has, and out of reach of every point: their orbitals are zero, and their
+pairs go where all pairs go that are not listed. Padded points lie one beyond the end of the grid.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from nextham.dft.lcao.neighbours import PairFinder
 Ints = NDArray[np.int64]
 Array = NDArray[np.float64]
 
-_FAR = 2**20  # Bohr and cells: where padded images are
+_FAR = 1e6  # Bohr: where padded images are
 _WASTE = 1.3  # a batch has at most so many times the values of its boxes
 
 
@@ -76,7 +76,7 @@ class Batch:
 def _padded(boxes: Sequence[Box], z: int, crystal: Crystal) -> Images:
     segments = [next((s for s in box.segments if s.number == z), None) for box in boxes]
     shape = (len(boxes), max(s.n_images for s in segments if s))
-    atoms, R, x = np.full(shape, crystal.n_atoms), np.full((*shape, 3), _FAR), np.full((3, *shape), float(_FAR))
+    atoms, R, x = np.full(shape, crystal.n_atoms), np.zeros((*shape, 3), dtype=np.int64), np.full((3, *shape), _FAR)
     for k, s in enumerate(segments):
         if s is not None:
             n = s.n_images
