@@ -99,7 +99,7 @@ def test_peak_stays_below_the_estimate(cuda, tmp_path):
 
     chosen, crystal = settings(**cuda), CRYSTALS["Si4Ge4"]
     n_k = len(KMesh.of(mesh_of(crystal, chosen)).k)
-    estimate = estimate_memory(load_crystal(crystal, chosen, id="x"), chosen, n_k).on_device
+    estimate = estimate_memory(load_crystal(crystal, LCAOEngine(chosen).species, id="x"), chosen, n_k).on_device
     torch.cuda.reset_peak_memory_stats()
     LCAOEngine(chosen).scf(crystal, id="x", folder=tmp_path)
     assert torch.cuda.max_memory_allocated() < estimate

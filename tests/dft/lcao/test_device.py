@@ -17,6 +17,7 @@ from nextham.dft.lcao.grid import FFTGrid
 from nextham.dft.lcao.hamiltonian import FixedParts
 from nextham.dft.lcao.kspace import KSpace, occupations
 from nextham.dft.lcao.plan import load_crystal
+from nextham.dft.lcao.settings import LCAOSettings
 from nextham.units import RYDBERG_EV
 
 OUT_OF_MEMORY = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 1.00 GiB free"
@@ -74,7 +75,7 @@ def test_fermi_level_is_found_without_waiting():
 
 def test_operands_on_two_devices_are_refused(settings):
     """As CUDA would: or the test above would show nothing."""
-    crystal = load_crystal(cell_of_two(), settings, id="SiC")
+    crystal = load_crystal(cell_of_two(), LCAOEngine(settings).species, id="SiC")
     overlap = FixedParts.of(crystal).overlap
     with PretendedDevice():
         grid = FFTGrid(crystal.cell, 8.0, device=DEVICE)
@@ -85,7 +86,7 @@ def test_operands_on_two_devices_are_refused(settings):
 
 
 def test_batches_bound_what_is_on_the_device(settings):
-    crystal = load_crystal(cell_of_two(), settings, id="SiC")
+    crystal = load_crystal(cell_of_two(), LCAOEngine(settings).species, id="SiC")
     overlap = FixedParts.of(crystal).overlap
     sizes = []
     for most in (2**15, 2**24):
@@ -141,7 +142,7 @@ def test_other_faults_stay_what_they_are(settings, tmp_path, monkeypatch):
 
 
 def test_device_memory_is_told_before_it_starts(settings, monkeypatch):
-    crystal = load_crystal(cell_of_two(), settings, id="s-1")
+    crystal = load_crystal(cell_of_two(), LCAOEngine(settings).species, id="s-1")
     there = settings.model_copy(update={"device": "cuda"})
     monkeypatch.setattr(memory, "free_bytes", lambda _: 2.0**28)
     with pytest.raises(
@@ -154,7 +155,7 @@ def test_device_memory_is_told_before_it_starts(settings, monkeypatch):
 
 
 def test_estimate_knows_of_batches_and_device(settings):
-    crystal = load_crystal(cell_of_two(), settings, id="s-1")
+    crystal = load_crystal(cell_of_two(), LCAOEngine(settings).species, id="s-1")
     here = memory.estimate_memory(crystal, settings, 4)
     there = memory.estimate_memory(crystal, settings.model_copy(update={"device": "cuda"}), 4)
     assert there.orbitals > 2 * here.orbitals  # batches and pads
@@ -165,3 +166,9 @@ def test_estimate_knows_of_batches_and_device(settings):
 def test_an_edge_that_is_set_is_kept():
     cuda = cut_of(torch.device("cuda"), 1.0)
     assert cuda == dataclasses.replace(cut_of(torch.device("cuda")), edge_bohr=1.0)
+
+
+@pytest.mark.parametrize("name", ["gpu", "mps", "cuda:", "cuda0"])
+def test_other_devices_are_refused(name):
+    with pytest.raises(ValueError, match="device"):
+        LCAOSettings(device=name)
