@@ -1,24 +1,28 @@
-"""Time, memory and errors of the embedded engine: recorded ABACUS runs, and H0 of growing supercells.
+"""Time, memory and errors of the embedded engine.
 
-    OMP_NUM_THREADS=1 python bench/lcao_engine.py runs PPORB RUNS...      # case folders or archives
-    OMP_NUM_THREADS=1 python bench/lcao_engine.py supercells PPORB RUN    # 2 to 200 atoms, H0 only
-    OMP_NUM_THREADS=1 python bench/lcao_engine.py limit                   # what this machine can do
+    python bench/lcao_engine.py runs PPORB RUNS...                 # recorded ABACUS runs: case folders or archives
+    python bench/lcao_engine.py supercells PPORB RUN               # 2 to 200 atoms, H0 only
+    python bench/lcao_engine.py throughput --workers 2             # SCF of small crystals, structures per hour
+    python bench/lcao_engine.py throughput --device cuda --workers 4
+    python bench/lcao_engine.py limit --device cuda                # what the machine can do
 
-PPORB holds pseudo/ and orbital/. Times are user CPU and wall seconds within the process, without imports; the first
-case also fills the cache of tables.
+PPORB holds pseudo/ and orbital/. Each process computes on one thread, or as many as OMP_NUM_THREADS says. Times are
+user CPU and wall seconds within the process, without imports; the first case also fills the cache of tables.
 """
 
+import multiprocessing
 import os
 import re
 import resource
-import sys
 import tarfile
 import tempfile
 import time
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+import typer
 
 from nextham.core import SpinLayout, Structure
 from nextham.dft.abacus.reader import read_run
@@ -27,6 +31,15 @@ from nextham.dft.lcao.engine import LCAOEngine
 from nextham.dft.lcao.settings import LCAOSettings
 from nextham.physics.spin import narrowed
 from nextham.units import RYDBERG_EV
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Time, memory and errors of the embedded engine.")
+Species = Annotated[Path, typer.Argument(help="Folder with pseudo/ and orbital/.")]
+Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1, ...")]
+
+FCC = np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]) / 2
+ZINCBLENDE = {"AlP": 5.51, "AlAs": 5.73, "GaP": 5.51, "GaAs": 5.75, "GaSb": 6.22, "InP": 5.97, "InSb": 6.64}  # Å
+ROCKSALT = {"MgO": 4.26, "NaCl": 5.70, "PbTe": 6.56, "SnTe": 6.40, "PbS": 6.00}
+_LONGEST_START_S = 900
 
 
 def orbital_files(case: Path) -> dict[str, str]:
@@ -39,7 +52,7 @@ def orbital_files(case: Path) -> dict[str, str]:
     return {name.split("_")[0]: name for name in re.findall(r"\S+\.orb", text)}
 
 
-def engine(pporb: str, case: Path, **more) -> LCAOEngine:
+def engine(pporb: Path, case: Path, **more) -> LCAOEngine:
     """Return an engine with the species of a recorded run."""
     return LCAOEngine(
         LCAOSettings(pseudo_dir=f"{pporb}/pseudo", orbital_dir=f"{pporb}/orbital", orbitals=orbital_files(case), **more)
@@ -68,15 +81,20 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def runs(pporb: str, *cases: str) -> None:
+@app.command()
+def runs(
+    pporb: Species,
+    cases: Annotated[list[Path], typer.Argument(help="Case folders or archives.")],
+    device: Device = "cpu",
+) -> None:
     """Print errors against recorded runs, and times."""
     print(
         "case         atoms  S max mean       H0 max mean      H max mean       steps  H0 cpu wall   SCF cpu wall   MB"
     )
-    for case in map(Path, cases):
+    for case in cases:
         id = case.name.removeprefix("case-").removesuffix(".tar.xz")
         recorded = read_run(case, id=id)
-        made = engine(pporb, case, kmesh=recorded.system.meta[0].kmesh)
+        made = engine(pporb, case, kmesh=recorded.system.meta[0].kmesh, device=device)
         structure = recorded.system.structure()
         _, *h0 = timed(made.h0, structure, id)
         result, *scf = timed(made.scf, structure, id)
@@ -86,10 +104,13 @@ def runs(pporb: str, *cases: str) -> None:
         print(f"{id:12s} {len(structure):4d}  {errors}  {steps:4d}  {times}  {peak_mb():6.0f}", flush=True)
 
 
-def supercells(pporb: str, case: str) -> None:
+@app.command()
+def supercells(
+    pporb: Species, case: Annotated[Path, typer.Argument(help="Case folder or archive.")], device: Device = "cpu"
+) -> None:
     """Print time and memory of H0 of growing supercells."""
-    crystal = read_run(Path(case), id="cell").system.structure()
-    made = engine(pporb, Path(case), max_memory_gb=64.0)
+    crystal = read_run(case, id="cell").system.structure()
+    made = engine(pporb, case, max_memory_gb=64.0, device=device)
     print("atoms  H0 cpu   wall  cpu/atom  peak MB")
     for n in ((1, 1, 1), (2, 1, 1), (2, 2, 1), (2, 2, 2), (3, 2, 2), (3, 3, 3), (4, 3, 3), (4, 4, 4), (5, 5, 4)):
         corners = np.array(list(np.ndindex(*n)))
@@ -101,23 +122,84 @@ def supercells(pporb: str, case: str) -> None:
         print(f"{len(cell):5d}  {cpu:6.2f} {wall:6.2f}  {cpu / len(cell):8.3f}  {peak_mb():7.0f}", flush=True)
 
 
-def limit() -> None:
+def small_crystals() -> dict[str, Structure]:
+    """Return crystals of two atoms of embedded species, a little distorted."""
+    found = {}
+    for lattice, second in ((ZINCBLENDE, 0.25), (ROCKSALT, 0.5)):
+        for name, a in lattice.items():
+            sites = [[0.01, 0, 0], [second, second, second - 0.01]]
+            found[name] = Structure.from_fractional(re.findall("[A-Z][a-z]?", name), sites, a * FCC)
+    return found
+
+
+def _start(settings: LCAOSettings, ready) -> None:
+    """Make the engine of a worker: tables of all species are there, and the device knows its programs."""
+    global _engine  # noqa: PLW0603 - one per process
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    _engine = LCAOEngine(settings)
+    for name, structure in small_crystals().items():
+        timed(_engine.h0, structure, name)
+    timed(_engine.scf, structure, name)
+    ready.wait(_LONGEST_START_S)
+
+
+def _scf(job: tuple[str, Structure]) -> tuple[int, float]:
+    result, cpu, _ = timed(_engine.scf, job[1], job[0])
+    return result.system.meta[0].scf_steps, cpu
+
+
+@app.command()
+def throughput(
+    device: Device = "cpu",
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    repeat: Annotated[int, typer.Option(min=1, help="How often each crystal is computed.")] = 1,
+    kspacing: Annotated[float, typer.Option(help="1/Bohr.")] = 0.2,
+) -> None:
+    """Print how many small crystals an hour are brought to self-consistency."""
+    context = multiprocessing.get_context("spawn")
+    ready = context.Barrier(workers + 1)
+    settings = LCAOSettings(kspacing_inv_bohr=kspacing, device=device)
+    jobs = list(small_crystals().items()) * repeat
+    with context.Pool(workers, _start, (settings, ready)) as pool:
+        ready.wait(_LONGEST_START_S)
+        start = time.perf_counter()
+        done = list(pool.imap_unordered(_scf, jobs))
+        wall = time.perf_counter() - start
+    steps, cpu = (sum(column) for column in zip(*done, strict=True))
+    where = torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu"
+    print(f"{len(jobs)} SCF of 2 atoms, {steps / len(jobs):.1f} steps each, {workers} processes, {where}")
+    print(f"{3600 * len(jobs) / wall:.0f} structures per hour; {cpu / len(jobs):.2f} s CPU each, {wall:.1f} s in all")
+
+
+def seconds(call, device: str, repeats: int) -> float:
+    """Return the wall seconds of a call, the device's queue emptied before and after."""
+    call()
+    for _ in range(2):
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        for _ in range(repeats):
+            call()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    return (time.perf_counter() - start) / repeats
+
+
+@app.command()
+def limit(device: Device = "cpu") -> None:
     """Print the speed of the matrix products and eigenproblems that the engine is made of."""
+    boxes, rows, columns, points = (1, 96, 400, 500) if device == "cpu" else (32, 512, 400, 1000)
     for dtype in (torch.float64, torch.float32):
-        a, b = torch.rand(96, 500, dtype=dtype), torch.rand(400, 500, dtype=dtype)
-        start = time.perf_counter()
-        for _ in range(200):
-            a @ b.T
-        print(
-            f"products of a tile, {dtype}: {200 * 2 * a.numel() * 400 / (time.perf_counter() - start) / 1e9:.0f} GF/s"
-        )
-    for n in (50, 100, 200, 400):
-        h = torch.rand(4, n, n, dtype=torch.complex128)
-        start = time.perf_counter()
-        torch.linalg.eigh(h + h.mH)
-        print(f"eigenproblem of {n} spin orbitals: {(time.perf_counter() - start) / 4 * 1e3:.1f} ms")
+        a, b = (torch.rand(boxes, n, points, dtype=dtype, device=device) for n in (rows, columns))
+        speed = 2 * a.numel() * columns / seconds(lambda a=a, b=b: a @ b.mT, device, 100) / 1e9
+        print(f"products of a tile, {dtype}: {speed:.0f} GF/s")
+    for n in (26, 52, 104, 208, 416):
+        h = torch.rand(max(1, 2**17 // n**2), n, n, dtype=torch.complex128, device=device)
+        h = h + h.mH
+        each = seconds(lambda h=h: torch.linalg.eigh(h), device, 2) / len(h)
+        print(f"eigenproblem of {n} spin orbitals, {len(h)} at once: {each * 1e3:.2f} ms each")
 
 
 if __name__ == "__main__":
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    {"runs": runs, "supercells": supercells, "limit": limit}[sys.argv[1]](*sys.argv[2:])
+    app()

@@ -25,6 +25,7 @@ class Cause(StrEnum):
     TIMEOUT = "timeout"
     KILLED = "killed"
     DISK_FULL = "disk-full"
+    OUT_OF_MEMORY = "out-of-memory"
     CRASHED = "crashed"
 
 

@@ -13,9 +13,7 @@ from itertools import pairwise, product
 import numpy as np
 from numpy.typing import NDArray
 
-from nextham.core import PairList
 from nextham.dft.lcao.crystal import Crystal
-from nextham.dft.lcao.neighbours import PairFinder
 
 Ints = NDArray[np.int64]
 Array = NDArray[np.float64]
@@ -28,7 +26,6 @@ class Box:
     """Some grid points and the orbital images that reach any of them."""
 
     points: Ints  # (n_points,) places in the flat grid
-    r: Array  # (3, n_points) Bohr
     segments: tuple[Segment, ...]  # images by element
 
     @property
@@ -70,16 +67,17 @@ def boxes(crystal: Crystal, shape: tuple[int, int, int], edge: float) -> Iterato
         r = (index / np.array(shape)) @ crystal.cell
         centre = r.mean(axis=0)
         reach = _reaching(r, centre, x, cutoffs - _EDGE_TOLERANCE)
-        yield Box(np.ravel_multi_index(tuple(index.T), shape), r.T.copy(), _segments(crystal, atoms, R, x, reach))
+        yield Box(np.ravel_multi_index(tuple(index.T), shape), _segments(crystal, atoms, R, x, reach))
 
 
 def _reaching(r: Array, centre: Array, x: Array, cutoffs: Array) -> Ints:
     """Return which spheres of radius ``cutoffs`` around x (n, 3) hold any of the points r of a box."""
-    radius2 = float(((r - centre) ** 2).sum(axis=1).max())
-    distance2 = ((x - centre) ** 2).sum(axis=1)
-    reach = distance2 + radius2 <= cutoffs**2  # the point on the near side is no farther than that
-    open_cases = np.flatnonzero(~reach & (distance2 < (cutoffs + np.sqrt(radius2)) ** 2))
-    closest = ((r[None] - x[open_cases][:, None]) ** 2).sum(axis=2).min(axis=1)
+    r, x = r - centre, x - centre
+    r2, x2 = (r * r).sum(axis=1), (x * x).sum(axis=1)
+    farthest2 = float(r2.max())
+    reach = x2 + farthest2 <= cutoffs**2  # the point on the near side is no farther than that
+    open_cases = np.flatnonzero(~reach & (x2 < (cutoffs + np.sqrt(farthest2)) ** 2))
+    closest = x2[open_cases] + (r2 - 2 * (x[open_cases] @ r.T)).min(axis=1)
     reach[open_cases] = closest <= cutoffs[open_cases] ** 2
     return np.flatnonzero(reach)
 
@@ -124,20 +122,3 @@ def _distance_to_cell(x: Array, cell: Array) -> Array:
     outside = np.maximum(np.maximum(-fractional, fractional - 1), 0.0)
     bound: Array = (outside * height).max(axis=1)
     return bound
-
-
-class Slots:
-    """Where the blocks of image pairs are collected: for each two elements a container of all their pairs."""
-
-    def __init__(self, crystal: Crystal, pairs: PairList) -> None:
-        self._finder = PairFinder(pairs, crystal.n_atoms)
-        zz = crystal.numbers[pairs.ij]
-        self._row = np.zeros(pairs.n_pairs + 1, dtype=np.int64)
-        for a, b in {(int(p), int(q)) for p, q in zz}:
-            same = np.flatnonzero((zz[:, 0] == a) & (zz[:, 1] == b))
-            self._row[same] = np.arange(1, len(same) + 1)
-
-    def of(self, first: Segment, second: Segment) -> Ints:
-        """Return the container row of each pair of images, (n_first, n_second); row 0 is for pairs not listed."""
-        place = self._finder(first.atoms[:, None], second.atoms[None, :], second.R[None, :] - first.R[:, None])
-        return self._row[place]  # place -1 is the last entry, which is 0

@@ -17,6 +17,7 @@ import torch
 from nextham.core import BlockMatrix, LCAOSystem, Provenance, Structure, symbol
 from nextham.dft.engine import Cause, RunError, RunResult
 from nextham.dft.lcao.crystal import Crystal
+from nextham.dft.lcao.device import computing, cut_of
 from nextham.dft.lcao.gint import GridIntegrator
 from nextham.dft.lcao.grid import FFTGrid
 from nextham.dft.lcao.hamiltonian import FixedParts
@@ -77,8 +78,9 @@ class LCAOEngine:
             RunError: if the structure or its species cannot be used.
         """
         start = time.perf_counter()
-        work = self._workspace(structure, id=id, n_k=0)
-        system = work.system({"h0": work.h0}, wall_time_s=time.perf_counter() - start)
+        with computing(self._device, id=id):
+            work = self._workspace(structure, id=id, n_k=0)
+            system = work.system({"h0": work.h0}, wall_time_s=time.perf_counter() - start)
         _write_log(folder, [f"{id}: {system!r}", f"wall time {time.perf_counter() - start:.2f} s"])
         return RunResult(system)
 
@@ -88,6 +90,10 @@ class LCAOEngine:
         Raises:
             RunError: if the structure or its species cannot be used, or the SCF does not converge.
         """
+        with computing(self._device, id=id):
+            return self._scf(structure, id, folder)
+
+    def _scf(self, structure: Structure, id: str, folder: Path) -> RunResult:
         start = time.perf_counter()
         kmesh = mesh_of(structure, self.settings)
         work = self._workspace(structure, id=id, n_k=KMesh.count(kmesh))
@@ -140,7 +146,7 @@ class _Workspace:
             self.crystal,
             self.potential.grid,
             self.fixed.overlap,
-            edge_bohr=self.settings.box_edge_bohr,
+            cut=cut_of(self.device, self.settings.box_edge_bohr),
             keep_bytes=self.orbital_bytes,
         )
 
@@ -189,7 +195,7 @@ def input_sha256(crystal: Crystal, settings: LCAOSettings) -> str:
 
 def _scf_facts(found: SelfConsistent, settings: LCAOSettings, kmesh: tuple[int, int, int]) -> dict[str, Any]:
     return {
-        "fermi_energy_ev": found.solution.fermi_ry * RYDBERG_EV,
+        "fermi_energy_ev": found.fermi_ry * RYDBERG_EV,
         "kmesh": kmesh,
         "smearing": "gauss",
         "smearing_ev": settings.smearing_sigma_ry * RYDBERG_EV,

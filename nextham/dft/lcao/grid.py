@@ -28,6 +28,15 @@ class FFTGrid:
         """Volume per point, Bohr³."""
         return self.volume / self.n_points
 
+    @property
+    def positions(self) -> Tensor:
+        """Where the points are, (3, n_points) Bohr."""
+        cell = torch.from_numpy(self.cell / np.array(self.shape)[:, None]).to(self.device)  # steps as rows
+        n1, n2, n3 = (torch.arange(n, dtype=torch.float64, device=self.device) for n in self.shape)
+        a1, a2, a3 = cell[:, :, None, None, None]
+        total: Tensor = a1 * n1[:, None, None] + a2 * n2[:, None] + a3 * n3
+        return total.view(3, -1)
+
     @cached_property
     def axes(self) -> tuple[Tensor, Tensor, Tensor]:
         """Integer components of G along each axis of the half-space."""

@@ -45,9 +45,10 @@ class PulayMixer:
         if len(self._residuals) == 1:
             return [1.0]
         steps = torch.stack([r - last for r in self._residuals[:-1]])
-        gram, right = steps @ steps.T, -(steps @ last)
+        gram = (steps @ torch.cat([steps, last[None]]).T).cpu()  # a few numbers: waited for once, solved here
+        gram, right = gram[:, :-1], -gram[:, -1]
         scale = gram.diagonal().sqrt().clamp(min=1e-300)
-        scaled = gram / scale[:, None] / scale + 1e-13 * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+        scaled = gram / scale[:, None] / scale + 1e-13 * torch.eye(len(gram), dtype=gram.dtype)
         share = torch.linalg.solve(scaled, right / scale) / scale
         return [*share.tolist(), 1.0 - float(share.sum())]
 

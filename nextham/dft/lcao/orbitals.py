@@ -45,23 +45,20 @@ class GridOrbitals:
         """Write φ(r - x) to ``out``.
 
         Args:
-            displacements: (3, n_images, n_points) r - x, Bohr.
-            out: (n_images, n_orb, n_points).
+            displacements: (3, ..., n_points) r - x, Bohr.
+            out: (..., n_orb, n_points).
         """
         distance = (displacements * displacements).sum(dim=0).sqrt_().clamp_(min=_AT_NUCLEUS)
         radial = self._radial(distance.view(-1)).view(len(self.shells), *distance.shape)
         angular = solid_harmonics(max(self.shells), displacements / distance)
         shell = orbital = 0
         for l, same in groupby(self.shells):
-            count = len(list(same))
-            into = out[:, orbital : orbital + count * (2 * l + 1)]
-            chi = radial[shell : shell + count].transpose(0, 1)[:, :, None]
-            torch.mul(
-                chi,
-                angular[l * l : (l + 1) ** 2].transpose(0, 1)[:, None],
-                out=into.view(len(into), count, 2 * l + 1, -1),
-            )
-            shell, orbital = shell + count, orbital + count * (2 * l + 1)
+            count, m = len(list(same)), 2 * l + 1
+            into = out.narrow(-2, orbital, count * m)
+            into = into.view(*into.shape[:-2], count, m, into.shape[-1])
+            chi = radial[shell : shell + count].movedim(0, -2).unsqueeze(-2)
+            torch.mul(chi, angular[l * l : (l + 1) ** 2].movedim(0, -2).unsqueeze(-3), out=into)
+            shell, orbital = shell + count, orbital + count * m
 
     def _radial(self, distance: Tensor) -> Tensor:
         """Return χ at distances (n,): (n_shells, n)."""

@@ -29,6 +29,7 @@ class SelfConsistent:
 
     potential: Tensor  # (n_values,) ⟨φ|V|φ⟩ of the last step's input density, Ry
     solution: Solution  # levels of that Hamiltonian
+    fermi_ry: float
     steps: int
     drho: float  # ∫|ρ_out - ρ_in| per electron
     log: tuple[str, ...]
@@ -79,13 +80,14 @@ class Loop:
             solution = self._kspace.solve(matrix, self._settings.smearing_sigma_ry)
             output = self._change.density(solution.density_matrix)
             weight = self._potential.grid.weight
-            output = output * (self._n_electrons / float(output.sum() * weight))
-            drho = float((output - density).abs().sum() * weight) / self._n_electrons
-            self._log.append(f"{step:4d}  drho {drho:.3e}  E_F {solution.fermi_ry:.8f} Ry")
+            output = output * (self._n_electrons / (output.sum() * weight))
+            change = (output - density).abs().sum() * (weight / self._n_electrons)
+            drho, fermi = torch.stack([change, solution.fermi]).cpu().tolist()
+            self._log.append(f"{step:4d}  drho {drho:.3e}  E_F {fermi:.8f} Ry")
             if not math.isfinite(drho):
                 return None, best, lowest
             if drho < self._settings.scf_thr:
-                return SelfConsistent(matrix, solution, step, drho, tuple(self._log)), density, drho
+                return SelfConsistent(matrix, solution, fermi, step, drho, tuple(self._log)), density, drho
             if drho < lowest:
                 best, lowest = density, drho
             density = mixer.next(density, output)

@@ -40,13 +40,17 @@ class LCAOSettings(RecipeSettings):
     mixed_precision: bool = Field(
         default=True, description="Changes of potential and density between SCF steps on the grid in float32."
     )
-    device: str = Field(default="cpu", description="Torch device of grid and k-space work: cpu, cuda, cuda:1, ...")
+    device: str = Field(
+        default="cpu",
+        pattern=r"^(cpu|cuda(:\d+)?)$",
+        description="Torch device of grid and k-space work: cpu, cuda, cuda:1, ...",
+    )
     max_memory_gb: Positive = Field(default=8.0, description="A structure that needs more is refused before it starts.")
     orbital_memory_gb: float = Field(
         default=2.0,
         ge=0,
         description="Orbitals on the grid are kept up to this size, and made anew at each use beyond it.",
     )
-    box_edge_bohr: Positive = Field(
-        default=1.3, description="Edge of the boxes of grid points that are integrated at once."
+    box_edge_bohr: Positive | None = Field(
+        default=None, description="Edge of the boxes of grid points, in place of what suits the device."
     )

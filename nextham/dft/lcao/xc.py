@@ -12,13 +12,13 @@ import math
 import torch
 from torch import Tensor
 
+from nextham.dft.lcao.device import cut_of
 from nextham.dft.lcao.grid import FFTGrid
 
 _LDA_FROM = 1e-10  # densities below are empty space
 _EXCHANGE_GRADIENT_FROM = 2e-10
 _CORRELATION_GRADIENT_FROM = 1e-6
 _SLOPE_FROM = 1e-10  # |∇n| per spin for exchange, total for correlation
-_POINTS_AT_ONCE = 2**15
 
 _CX = -0.75 * (3 / math.pi) ** (1 / 3)
 _KAPPA, _MU = 0.804, 0.2195149727645171
@@ -52,8 +52,8 @@ def _pw92(rs: Tensor) -> Tensor:
     return -2 * a * (1 + a1 * rs) * torch.log1p(1 / (2 * a * series))
 
 
-def xc_potential(density: Tensor, core: Tensor | None, grid: FFTGrid) -> tuple[Tensor, float]:
-    """Return V_xc (n_points,) in Ry and the energy E_xc in Ry of a density and a core density.
+def xc_potential(density: Tensor, core: Tensor | None, grid: FFTGrid) -> tuple[Tensor, Tensor]:
+    """Return V_xc (n_points,) in Ry and the energy E_xc () in Ry of a density and a core density.
 
     Only gradients and the divergence are cut to the sphere of the grid, not the density and not the potential.
     """
@@ -61,8 +61,8 @@ def xc_potential(density: Tensor, core: Tensor | None, grid: FFTGrid) -> tuple[T
     slope = grid.gradient(n)
     slope2 = (slope * slope).sum(dim=0)
     potential, field = torch.zeros_like(n), torch.zeros_like(n)
-    energy = 0.0
-    step = _POINTS_AT_ONCE if n.device.type == "cpu" else len(n)
+    energy = torch.zeros((), dtype=torch.float64, device=n.device)
+    step = cut_of(n.device).xc_points
     for begin in range(0, len(n), step):
         rows = slice(begin, begin + step)
         v, h, e = _derivatives(n[rows], slope2[rows])
@@ -71,12 +71,12 @@ def xc_potential(density: Tensor, core: Tensor | None, grid: FFTGrid) -> tuple[T
     return potential - grid.divergence(2 * field * slope), energy * grid.weight
 
 
-def _derivatives(n: Tensor, slope2: Tensor) -> tuple[Tensor, Tensor, float]:
+def _derivatives(n: Tensor, slope2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return ∂e/∂n, ∂e/∂|∇n|² and Σ e; a negative density counts as its modulus, without gradient."""
     filled = n.abs() > _LDA_FROM
     a = torch.where(filled, n.abs(), 1.0).requires_grad_(True)
     b = torch.where(filled & (n > 0), slope2, 0.0).requires_grad_(True)
     e = energy_density(a, b)
     de_dn, de_ds = torch.autograd.grad(e.sum(), (a, b))
-    total = float((e.detach() * filled * n.sign()).sum())
+    total = (e.detach() * filled * n.sign()).sum()
     return de_dn * filled, de_ds * (filled & (n > 0)), total

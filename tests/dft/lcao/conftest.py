@@ -1,4 +1,4 @@
-"""Tables of made-up species do not go to the user's cache."""
+"""Tables of made-up species do not go to the user's cache; tests on CUDA are skipped where there is none."""
 
 import os
 
@@ -13,3 +13,13 @@ def _own_cache(tmp_path_factory):
     yield
     if before is None:
         del os.environ["NEXTHAM_CACHE"]
+
+
+@pytest.fixture(scope="session")
+def cuda():
+    """Settings that compute on CUDA."""
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("there is no CUDA device")
+    return {"device": "cuda"}

@@ -211,11 +211,3 @@ def test_unknown_device_and_folder(settings):
         LCAOEngine(settings.model_copy(update={"device": "cuda:99"}))
     with pytest.raises(InputError, match="there is no folder"):
         LCAOEngine(settings.model_copy(update={"pseudo_dir": "/nowhere"}))
-
-
-@pytest.mark.gpu
-def test_cuda_computes_the_same(settings, converged, tmp_path):
-    cuda = LCAOEngine(settings.model_copy(update={"device": "cuda", "mixed_precision": False}))
-    system = cuda.scf(cell_of_two(), id="SiC", folder=tmp_path).system
-    assert largest_difference(system, converged.system) < 1e-9
-    assert largest_difference(system, converged.system, ("hamiltonian",)) < 1e-5

@@ -2,6 +2,7 @@
 
 Needs the pseudopotentials and orbitals of those runs: NEXTHAM_PPORB names a folder with pseudo/ and orbital/.
 NEXTHAM_RUNS names a folder with other runs (case-*/ or case-*.tar.xz) than those in examples/.
+On CUDA: -m "slow and gpu".
 """
 
 import os
@@ -39,21 +40,32 @@ def stru_text(path):
         return archive.extractfile(member).read().decode()
 
 
-@pytest.fixture(scope="module", params=NAMES)
+CASES = [
+    *(pytest.param((name, "cpu"), id=name) for name in NAMES),
+    *(pytest.param((name, "cuda"), id=f"{name}-cuda", marks=pytest.mark.gpu) for name in NAMES),
+]
+
+
+@pytest.fixture(scope="module", params=CASES)
 def both(request, tmp_path_factory):
     """The recorded run, and what the engine makes of its structure with the same settings."""
     if not PPORB:
         pytest.skip("NEXTHAM_PPORB does not name a folder with pseudo/ and orbital/")
-    path = case(request.param)
-    recorded = read_run(path, id=request.param)
+    name, device = request.param
+    if device == "cuda":
+        request.getfixturevalue("cuda")
+    path = case(name)
+    recorded = read_run(path, id=name)
     orbitals = {name.split("_")[0]: name for name in re.findall(r"\S+\.orb", stru_text(path))}
     meta = recorded.system.meta[0]
     settings = LCAOSettings(
-        pseudo_dir=f"{PPORB}/pseudo", orbital_dir=f"{PPORB}/orbital", orbitals=orbitals, kmesh=meta.kmesh
+        pseudo_dir=f"{PPORB}/pseudo",
+        orbital_dir=f"{PPORB}/orbital",
+        orbitals=orbitals,
+        kmesh=meta.kmesh,
+        device=device,
     )
-    made = LCAOEngine(settings).scf(
-        recorded.system.structure(), id=request.param, folder=tmp_path_factory.mktemp("run")
-    )
+    made = LCAOEngine(settings).scf(recorded.system.structure(), id=name, folder=tmp_path_factory.mktemp("run"))
     return recorded, made
 
 
