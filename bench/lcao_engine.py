@@ -1,13 +1,15 @@
 """Time, memory and errors of the embedded engine.
 
     python bench/lcao_engine.py runs PPORB RUNS...                 # recorded ABACUS runs: case folders or archives
-    python bench/lcao_engine.py supercells PPORB RUN               # 2 to 200 atoms, H0 only
+    python bench/lcao_engine.py supercells --plot PLOT             # 2 to 200 atoms, H0 only
     python bench/lcao_engine.py throughput --workers 2             # SCF of small crystals, structures per hour
     python bench/lcao_engine.py throughput --device cuda --workers 4
+    python bench/lcao_engine.py dominates                          # what the time of an SCF goes to
     python bench/lcao_engine.py limit --device cuda                # what the machine can do
 
-PPORB holds pseudo/ and orbital/. Each process computes on one thread, or as many as OMP_NUM_THREADS says. Times are
-user CPU and wall seconds within the process, without imports; the first case also fills the cache of tables.
+PPORB holds pseudo/ and orbital/; all but `runs` take the embedded species. Each process computes on one thread, or as
+many as OMP_NUM_THREADS says. Times are CPU and wall seconds within the process, without imports; the first case of
+`runs` also fills the cache of tables.
 """
 
 import multiprocessing
@@ -39,6 +41,20 @@ Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1, ..."
 FCC = np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]) / 2
 ZINCBLENDE = {"AlP": 5.51, "AlAs": 5.73, "GaP": 5.51, "GaAs": 5.75, "GaSb": 6.22, "InP": 5.97, "InSb": 6.64}  # Å
 ROCKSALT = {"MgO": 4.26, "NaCl": 5.70, "PbTe": 6.56, "SnTe": 6.40, "PbS": 6.00}
+SUPERCELL = "GaAs"
+SIZES = ((1, 1, 1), (2, 1, 1), (2, 2, 1), (2, 2, 2), (3, 2, 2), (3, 3, 3), (4, 3, 3), (4, 4, 4), (5, 5, 4))
+KINDS = {  # of torch's operations, by their names
+    "products": ("aten::bmm", "aten::mm", "aten::addmm", "aten::baddbmm"),
+    "eigenproblems": ("aten::_linalg_eigh", "aten::linalg_cholesky_ex", "aten::linalg_solve_triangular"),
+    "transforms": ("aten::_fft_c2r", "aten::_fft_r2c", "aten::_fft_c2c"),
+    "blocks to and from containers": (
+        "aten::index_add_",
+        "aten::index_select",
+        "aten::index",
+        "aten::_index_put_impl_",
+    ),
+    "copies": ("aten::copy_", "aten::cat", "aten::fill_", "aten::zero_"),
+}
 _LONGEST_START_S = 900
 
 
@@ -104,24 +120,6 @@ def runs(
         print(f"{id:12s} {len(structure):4d}  {errors}  {steps:4d}  {times}  {peak_mb():6.0f}", flush=True)
 
 
-@app.command()
-def supercells(
-    pporb: Species, case: Annotated[Path, typer.Argument(help="Case folder or archive.")], device: Device = "cpu"
-) -> None:
-    """Print time and memory of H0 of growing supercells."""
-    crystal = read_run(case, id="cell").system.structure()
-    made = engine(pporb, case, max_memory_gb=64.0, device=device)
-    print("atoms  H0 cpu   wall  cpu/atom  peak MB")
-    for n in ((1, 1, 1), (2, 1, 1), (2, 2, 1), (2, 2, 2), (3, 2, 2), (3, 3, 3), (4, 3, 3), (4, 4, 4), (5, 5, 4)):
-        corners = np.array(list(np.ndindex(*n)))
-        positions = (corners @ crystal.cell)[:, None] + crystal.positions
-        cell = Structure(
-            np.tile(crystal.numbers, len(corners)), positions.reshape(-1, 3), crystal.cell * np.array(n)[:, None]
-        )
-        _, cpu, wall = timed(made.h0, cell, "x".join(map(str, n)))
-        print(f"{len(cell):5d}  {cpu:6.2f} {wall:6.2f}  {cpu / len(cell):8.3f}  {peak_mb():7.0f}", flush=True)
-
-
 def small_crystals() -> dict[str, Structure]:
     """Return crystals of two atoms of embedded species, a little distorted."""
     found = {}
@@ -130,6 +128,61 @@ def small_crystals() -> dict[str, Structure]:
             sites = [[0.01, 0, 0], [second, second, second - 0.01]]
             found[name] = Structure.from_fractional(re.findall("[A-Z][a-z]?", name), sites, a * FCC)
     return found
+
+
+def supercell(crystal: Structure, n: tuple[int, int, int]) -> Structure:
+    """Return n copies of a crystal along its cell vectors."""
+    corners = np.array(list(np.ndindex(*n)))
+    positions = (corners @ crystal.cell)[:, None] + crystal.positions
+    numbers = np.tile(crystal.numbers, len(corners))
+    return Structure(numbers, positions.reshape(-1, 3), crystal.cell * np.array(n)[:, None])
+
+
+def _h0_cost(device: str, n: tuple[int, int, int]) -> tuple[int, float, float, float]:
+    """Return atoms, CPU and wall seconds, and peak MB of a process of its own."""
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    made = LCAOEngine(LCAOSettings(device=device, max_memory_gb=64.0))
+    crystal = small_crystals()[SUPERCELL]
+    timed(made.h0, crystal, "first")  # tables of the species
+    cell = supercell(crystal, n)
+    _, cpu, wall = timed(made.h0, cell, "x".join(map(str, n)))
+    return len(cell), cpu, wall, peak_mb()
+
+
+@app.command()
+def supercells(
+    device: Device = "cpu",
+    plot: Annotated[Path | None, typer.Option(help="File of a plot (.png, .svg).")] = None,
+) -> None:
+    """Print time and memory of H0 of growing supercells of GaAs, each in a process of its own."""
+    found = []
+    print("atoms  H0 cpu   wall  cpu/atom  peak MB")
+    for n in SIZES:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            atoms, cpu, wall, mb = pool.apply(_h0_cost, (device, n))
+        found.append((atoms, cpu, mb))
+        print(f"{atoms:5d}  {cpu:6.2f} {wall:6.2f}  {cpu / atoms:8.3f}  {mb:7.0f}", flush=True)
+    if plot:
+        _plot(np.array(found), plot)
+
+
+def _plot(found: np.ndarray, path: Path) -> None:
+    """Draw seconds and memory against atoms, each beside the line that is linear in atoms."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    time_axes, memory_axes = figure.subplots(1, 2)
+    atoms, cpu, mb = found.T
+    time_axes.loglog(atoms, cpu, "o-", color="#0072b2", label="H0 and S")
+    time_axes.loglog(atoms, atoms * cpu[-1] / atoms[-1], "--", color="0.5", label="linear in atoms")
+    time_axes.set(xlabel="atoms", ylabel="CPU seconds, one thread", title="Time")
+    memory_axes.plot(atoms, mb, "o-", color="#d55e00", label="peak of the process")
+    memory_axes.axhline(mb[0], ls="--", color="0.5", label="of which program and tables")
+    memory_axes.set(xlabel="atoms", ylabel="MB", title="Memory", ylim=(0, None))
+    for axes in (time_axes, memory_axes):
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    figure.savefig(path, dpi=150)
 
 
 def _start(settings: LCAOSettings, ready) -> None:
@@ -169,6 +222,34 @@ def throughput(
     where = torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu"
     print(f"{len(jobs)} SCF of 2 atoms, {steps / len(jobs):.1f} steps each, {workers} processes, {where}")
     print(f"{3600 * len(jobs) / wall:.0f} structures per hour; {cpu / len(jobs):.2f} s CPU each, {wall:.1f} s in all")
+
+
+@app.command()
+def dominates(
+    crystals: Annotated[list[str], typer.Option("--crystal", help="Names out of those of `throughput`.")] = [  # noqa: B006
+        "GaAs",
+        "PbTe",
+    ],
+    kspacing: Annotated[float, typer.Option(help="1/Bohr.")] = 0.2,
+) -> None:
+    """Print what the wall time of an SCF goes to, and the speed of its matrix products, by torch's profiler."""
+    made = LCAOEngine(LCAOSettings(kspacing_inv_bohr=kspacing))
+    for name in crystals:
+        crystal = small_crystals()[name]
+        timed(made.scf, crystal, name)
+        with torch.profiler.profile(with_flops=True) as profiler:
+            _, _, wall = timed(made.scf, crystal, name)
+        spent = {e.key: (e.self_cpu_time_total / 1e6, e.flops) for e in profiler.key_averages()}
+        print(f"{name}: {wall:.2f} s")
+        left = wall
+        for kind, operations in KINDS.items():
+            seconds_of, flops = (sum(spent.get(o, (0, 0))[k] for o in operations) for k in (0, 1))
+            left -= seconds_of
+            speed = f", {flops / seconds_of / 1e9:.0f} GF/s" if flops else ""
+            print(f"  {seconds_of / wall:4.0%} {kind}{speed}")
+        other = sum(t for o, (t, _) in spent.items() if o not in {o for kind in KINDS.values() for o in kind})
+        print(f"  {other / wall:4.0%} other operations of torch")
+        print(f"  {(left - other) / wall:4.0%} numpy, scipy, Python")
 
 
 def seconds(call, device: str, repeats: int) -> float:
