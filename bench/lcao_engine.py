@@ -1,6 +1,7 @@
 """Time, memory and errors of the embedded engine.
 
     python bench/lcao_engine.py runs PPORB RUNS...                 # recorded ABACUS runs: case folders or archives
+    python bench/lcao_engine.py beside --command abacus            # ABACUS on the same crystals, in turn
     python bench/lcao_engine.py supercells --plot PLOT             # 2 to 200 atoms, H0 only
     python bench/lcao_engine.py throughput --workers 2             # SCF of small crystals, structures per hour
     python bench/lcao_engine.py throughput --device cuda --workers 4
@@ -27,7 +28,9 @@ import torch
 import typer
 
 from nextham.core import SpinLayout, Structure
+from nextham.dft.abacus.driver import AbacusEngine
 from nextham.dft.abacus.reader import read_run
+from nextham.dft.abacus.settings import AbacusSettings
 from nextham.dft.engine import RunResult
 from nextham.dft.lcao.engine import LCAOEngine
 from nextham.dft.lcao.settings import LCAOSettings
@@ -136,6 +139,42 @@ def supercell(crystal: Structure, n: tuple[int, int, int]) -> Structure:
     positions = (corners @ crystal.cell)[:, None] + crystal.positions
     numbers = np.tile(crystal.numbers, len(corners))
     return Structure(numbers, positions.reshape(-1, 3), crystal.cell * np.array(n)[:, None])
+
+
+@app.command()
+def beside(
+    command: Annotated[str, typer.Option(help="How ABACUS is called.")] = "abacus",
+    kspacing: Annotated[float, typer.Option(help="1/Bohr.")] = 0.2,
+    crystals: Annotated[list[str] | None, typer.Option("--crystal", help="By default those of `throughput`.")] = None,
+) -> None:
+    """Print CPU seconds of ABACUS and of the embedded engine on the same crystals and files, one after the other.
+
+    H0 is ABACUS's own task for it, SCF its SCF alone; reading its files is not counted. Ours are made
+    within this process, tables of the species in memory, the SCF with its H0.
+    """
+    ours = LCAOEngine(LCAOSettings(kspacing_inv_bohr=kspacing))
+    theirs = AbacusEngine(AbacusSettings(command=command, kspacing_inv_bohr=kspacing), ours.species)
+    print("crystal   H0: ABACUS  lcao  ratio   SCF: ABACUS  lcao  ratio   H0 max mean      H max mean       Ry")
+    for name in crystals or small_crystals():
+        crystal = small_crystals()[name]
+        timed(ours.h0, crystal, name)
+        h0, first = (timed(ours.h0, crystal, name)[1], timed(ours.scf, crystal, name))
+        with tempfile.TemporaryDirectory() as folder:
+            spent = [children_s()]
+            theirs.h0(crystal, id=name, folder=Path(folder))
+            spent.append(children_s())
+            second = theirs.scf(crystal, id=name, folder=Path(folder))
+            spent.append(children_s())
+        a, b = spent[1] - spent[0], spent[2] - spent[1]
+        errors = "  ".join(error(first[0], second, o) for o in ("h0", "hamiltonian"))
+        times = f"{a:10.1f} {h0:5.2f} {a / h0:6.1f}  {b:11.1f} {first[1]:5.1f} {b / first[1]:6.1f}"
+        print(f"{name:8s}  {times}   {errors}", flush=True)
+
+
+def children_s() -> float:
+    """Return the CPU seconds of the processes that were started and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _h0_cost(device: str, n: tuple[int, int, int]) -> tuple[int, float, float, float]:
