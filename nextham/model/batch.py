@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Self
 
@@ -68,8 +69,16 @@ class OnDevice:
     """Tensors that travel together."""
 
     def to(self, device: torch.device) -> Self:
-        """Return the same with every tensor on a device."""
-        fields = {f.name: _moved(getattr(self, f.name), device) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+        """Return the same with every tensor on a device; from pinned memory without waiting for the copy."""
+        return self.each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pinned(self) -> Self:
+        """Return the same in memory that CUDA copies from while it computes."""
+        return self.each(Tensor.pin_memory)
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """Return the same with every tensor changed."""
+        fields = {f.name: _changed(getattr(self, f.name), change) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
         return type(self)(**fields)
 
 
@@ -285,11 +294,13 @@ def _owner(system: LCAOSystem, z: int) -> str:
     return system.ids[int(np.searchsorted(system.atom_ptr, atom, side="right")) - 1]
 
 
-def _moved(value: Any, device: torch.device) -> Any:
-    if isinstance(value, Tensor | OnDevice):
-        return value.to(device)
+def _changed(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, OnDevice):
+        return value.each(change)
     if isinstance(value, dict):
-        return {k: _moved(v, device) for k, v in value.items()}
+        return {k: _changed(v, change) for k, v in value.items()}
     if isinstance(value, tuple) and not hasattr(value, "_fields"):
-        return tuple(_moved(v, device) for v in value)
+        return tuple(_changed(v, change) for v in value)
     return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, Final
@@ -115,6 +116,11 @@ def read_card(path: str | Path) -> Card:
         raise InputError(f"{file}: settings.{first_problem(error, ModelSettings)}") from None
     except (KeyError, TypeError) as error:
         raise InputError(f"{file} is damaged ({error}); copy or train the checkpoint again") from None
+
+
+def weights_sha256(path: str | Path) -> str:
+    """Return the checksum of a checkpoint's weights."""
+    return hashlib.sha256((Path(path) / _WEIGHTS).read_bytes()).hexdigest()
 
 
 def _described(card: Card, weights: dict[str, torch.Tensor]) -> dict[str, Any]:

@@ -146,6 +146,7 @@ def one_hot(index: Tensor, n: int, dtype: torch.dtype) -> Tensor:
 def sum_into(n: int, index: Tensor, source: Tensor) -> Tensor:
     """Return (n, ...) where row index[k] holds the sum of its rows source[k]; faster than index_add on a CPU."""
     flat = source.flatten(1)
+    flat = flat if flat.dtype == torch.float64 else flat.float()  # a sum in bfloat16 would lose small terms
     total = flat.new_zeros(n, flat.shape[1]).scatter_add(0, index[:, None].expand_as(flat), flat)
     return total.reshape(n, *source.shape[1:])
 

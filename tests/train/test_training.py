@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -24,6 +23,8 @@ from nextham.train.cost import dry_run
 from nextham.train.loader import Loader
 from nextham.train.log import read_log
 from nextham.train.loss import gauge_mae, trace_targets
+from nextham.train.parallel import alone
+from nextham.train.sample import Builder
 from nextham.train.settings import FitSettings, TrainSettings
 
 MODEL = ModelSettings(channels=4, lmax=2, n_blocks=1, n_heads=2, width=16)
@@ -157,7 +158,8 @@ def test_trace_targets_are_traces_of_shell_pairs():
 
 
 def test_batches_keep_within_their_cost():
-    loader = Loader(system, {"a": 5, "b": 4, "c": 20, "d": 3}, build=partial(id), batch_pairs=9, cache_pairs=0)
+    build = Builder(Vocabulary(BASIS), fit())
+    loader = Loader(system, {"a": 5, "b": 4, "c": 20, "d": 3}, build=build, batch_pairs=9, cache_pairs=0)
     assert loader.packed(["a", "b", "c", "d"]) == [("a", "b"), ("c",), ("d",)]
     assert sorted(i for ids in loader.epoch(0, 1) for i in ids) == ["a", "b", "c", "d"]
     assert loader.epoch(0, 1) == loader.epoch(0, 1)
@@ -205,7 +207,7 @@ def test_damaged_state_is_refused(store, tmp_path):
 
 
 def test_loss_that_is_no_number_stops_with_the_structure(store, tmp_path):
-    training = loop.Training(loop.prepare(store, SPLIT, fit()), fit().train, tmp_path)
+    training = loop.Training(loop.prepare(store, SPLIT, fit()), tmp_path, alone(fit().train))
     with torch.no_grad():
         next(training.network.parameters()).fill_(float("nan"))
     with pytest.raises(NexthamError) as refused:
