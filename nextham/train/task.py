@@ -103,6 +103,8 @@ def prepare(
     names = split["train"]
     if not names:
         raise InputError("the split has no structures in train; make one with nextham split")
+    val_ids = split.ids.get("val", ())
+    _check_operators(store, (*names, *val_ids))
     basis, digest = _survey(store, names)
     training = settings.train.model_dump(mode="json") | {"devices": n_processes}
     network = None
@@ -110,7 +112,6 @@ def prepare(
         network, known, settings = start.load(store, settings)
         _check_shells(basis, known, f"{start.checkpoint}")
         basis, training = known.basis | basis, training | start.facts()
-    val_ids = split.ids.get("val", ())
     _check_elements(store, val_ids, basis)
     if settings.train.patience_epochs is not None and not val_ids:
         raise InputError("train.patience_epochs needs structures in val; add some to the split or remove the setting")
@@ -119,6 +120,8 @@ def prepare(
     train, val = (_loader(store, ids, Builder(vocabulary, settings)) for ids in (names, val_ids))
     units = [typical_trace(batch) for batch in track(train.batches(), "preparing", total=None)]
     statistics = Statistics.measure(train.batches, vocabulary)
+    for _ in val.batches():  # what cannot be used is told now, not at the first validation
+        pass
     return Task(settings, train, val if val_ids else None, card, statistics, sum(units) / len(units), network)
 
 
@@ -139,6 +142,14 @@ def _check_shells(basis: OrbitalBasis, known: Card, where: str) -> None:
             )
 
 
+def _check_operators(store: Store, ids: tuple[str, ...]) -> None:
+    for id in sorted(ids):
+        if missing := {"overlap", "h0", "hamiltonian"} - set(store.operators_of(id)):
+            raise InputError(
+                f"{id} in {store.path} has no {sorted(missing)[0]}, which training needs; leave it out of the split"
+            )
+
+
 def _check_elements(store: Store, ids: tuple[str, ...], basis: OrbitalBasis) -> None:
     for id in ids:
         if unseen := set(store.read(id, ()).numbers.tolist()) - set(basis):
@@ -152,10 +163,6 @@ def _survey(store: Store, ids: tuple[str, ...]) -> tuple[OrbitalBasis, str]:
     numbers: set[int] = set()
     digest = hashlib.sha256()
     for id in sorted(ids):
-        if missing := {"overlap", "h0", "hamiltonian"} - set(store.operators_of(id)):
-            raise InputError(
-                f"{id} in {store.path} has no {sorted(missing)[0]}, which training needs; leave it out of the split"
-            )
         numbers |= set(store.read(id, ()).numbers.tolist())
         digest.update(f"{id} {store.checksum(id)}\n".encode())
     return store.basis.restricted(numbers), digest.hexdigest()
