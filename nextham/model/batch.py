@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from functools import cache
-from typing import Any, Self
 
 import numpy as np
 import torch
@@ -15,6 +13,7 @@ from torch import Tensor
 from nextham.core import BlockMatrix, LCAOSystem, OrbitalBasis, symbol
 from nextham.exceptions import InputError
 from nextham.model.irreps import BlockIrreps, Irrep, block_irreps, wigner_matrices
+from nextham.model.on_device import OnDevice
 from nextham.model.settings import ModelSettings
 from nextham.physics.align import shift_of
 
@@ -63,23 +62,6 @@ class Vocabulary:
                     f"{_owner(system, z)} has {system.basis.label(z)} orbitals on {symbol(z)}, "
                     f"but the model was trained with {self.basis.label(z)}"
                 )
-
-
-class OnDevice:
-    """Tensors that travel together."""
-
-    def to(self, device: torch.device) -> Self:
-        """Return the same with every tensor on a device; from pinned memory without waiting for the copy."""
-        return self.each(lambda tensor: tensor.to(device, non_blocking=True))
-
-    def pinned(self) -> Self:
-        """Return the same in memory that CUDA copies from while it computes."""
-        return self.each(Tensor.pin_memory)
-
-    def each(self, change: Callable[[Tensor], Tensor]) -> Self:
-        """Return the same with every tensor changed."""
-        fields = {f.name: _changed(getattr(self, f.name), change) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
-        return type(self)(**fields)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -292,15 +274,3 @@ def _check_finite(system: LCAOSystem, *, labels: bool) -> None:
 def _owner(system: LCAOSystem, z: int) -> str:
     atom = int(np.flatnonzero(system.numbers == z)[0])
     return system.ids[int(np.searchsorted(system.atom_ptr, atom, side="right")) - 1]
-
-
-def _changed(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    if isinstance(value, Tensor):
-        return change(value)
-    if isinstance(value, OnDevice):
-        return value.each(change)
-    if isinstance(value, dict):
-        return {k: _changed(v, change) for k, v in value.items()}
-    if isinstance(value, tuple) and not hasattr(value, "_fields"):
-        return tuple(_changed(v, change) for v in value)
-    return value

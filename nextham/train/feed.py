@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
+from torch import Tensor
 
 from nextham.train.loader import Loader
 from nextham.train.sample import Sample
@@ -37,4 +38,4 @@ class Feed:
         return coming.result().to(self._device)
 
     def _pinned(self, ids: tuple[str, ...]) -> Sample:
-        return self.loader.sample(ids).pinned()
+        return self.loader.sample(ids).each(Tensor.pin_memory)

@@ -39,7 +39,7 @@ class Loader:
         self.cost = cost
         self._read, self._build, self._batch_pairs = read, build, batch_pairs
         self._batches: _Cache[Batch] = _Cache(cache_pairs)
-        self._spectra: _Cache[Spectrum | None] = _Cache(cache_pairs)
+        self._spectra: _Cache[Spectrum] = _Cache(cache_pairs)
 
     def epoch(self, seed: int, number: int) -> list[tuple[str, ...]]:
         """Return the ids of each batch of an epoch; they follow from seed and number alone."""
@@ -76,13 +76,14 @@ class Loader:
 
     def sample(self, ids: tuple[str, ...]) -> Sample:
         """Return the batch of these structures, on the CPU."""
-        spectra = (self._spectrum(id) for id in ids)  # kept by structure: every epoch packs other batches
-        return Sample(self._batch(ids), tuple(s for s in spectra if s is not None))
+        wanted = ids if self._build.settings.train.uses_spectra else ()
+        # eigenvectors are kept by structure: every epoch packs other batches
+        return Sample(self._batch(ids), tuple(self._spectrum(id) for id in wanted))
 
     def _batch(self, ids: tuple[str, ...]) -> Batch:
         return self._batches.get(ids, self.cost_of(ids), lambda: self._build.batch([self._read(id) for id in ids]))
 
-    def _spectrum(self, id: str) -> Spectrum | None:
+    def _spectrum(self, id: str) -> Spectrum:
         return self._spectra.get(id, self.cost[id], lambda: self._build.spectrum(self._read(id)))
 
 

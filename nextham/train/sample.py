@@ -7,7 +7,8 @@ import dataclasses
 import torch
 
 from nextham.core import LCAOSystem
-from nextham.model.batch import Batch, OnDevice, Vocabulary
+from nextham.model.batch import Batch, Vocabulary
+from nextham.model.on_device import OnDevice
 from nextham.train.settings import FitSettings
 from nextham.train.spectral import Spectrum
 
@@ -17,7 +18,7 @@ class Sample(OnDevice):
     """Structures with labels."""
 
     batch: Batch
-    spectra: tuple[Spectrum, ...]  # one per structure, or none
+    spectra: tuple[Spectrum, ...]  # one per structure, or none where the loss does not look at levels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,9 +34,7 @@ class Builder:
         dtype = getattr(torch, self.settings.train.dtype)
         return Batch.build(joined, self.vocabulary, settings=self.settings.model, dtype=dtype, labels=True)
 
-    def spectrum(self, system: LCAOSystem) -> Spectrum | None:
-        """Return one structure's eigenvectors, None where the loss does not look at levels."""
+    def spectrum(self, system: LCAOSystem) -> Spectrum:
+        """Return one structure's eigenvectors."""
         options = self.settings.train
-        if not options.uses_spectra:
-            return None
         return Spectrum.of(system, n_k=options.k_pool, cut_ev=options.p_cut_ev, seed=options.seed)
