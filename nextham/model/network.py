@@ -19,7 +19,7 @@ from nextham.model.statistics import AMPLITUDE_FLOOR, Statistics
 class Output(NamedTuple):
     """What the network predicts for a batch."""
 
-    correction: Tensor  # (n_values,) eV, real h_0 of H - H0, zero where there is no edge
+    correction: Tensor  # (n_spin, n_values) eV, real rows of H - H0 (Re h_0 first), zero where there is no edge
     traces: list[Tensor] | None  # per on-site, then hopping group: tr(ΔH ΔH†) (n_rows, n_shell_pairs) eV²
 
 
@@ -94,9 +94,8 @@ class NextHAM(nn.Module):
         values, index = zip(
             *own_blocks, *_blocks(batch.hopping, self.hopping_readout(batch.hopping, f, i), fade), strict=True
         )
-        out = batch.overlap.new_zeros(len(batch.overlap)).scatter(
-            0, torch.cat(index), torch.cat(values).to(batch.overlap.dtype)
-        )
+        found = torch.cat(values, dim=1).to(batch.overlap.dtype)
+        out = found.new_zeros(len(found), len(batch.overlap)).scatter(1, torch.cat(index).expand(len(found), -1), found)
         if not self.settings.trace_grad:
             return Output(out, None)
         traces = self.onsite_readout.traces(batch.onsite, (z_own, z_own))
@@ -104,9 +103,9 @@ class NextHAM(nn.Module):
 
 
 def _blocks(blocks: Blocks, irreps: list[Tensor], fade: Tensor | None) -> list[tuple[Tensor, Tensor]]:
-    """Return the values of each group's blocks, faded towards the correction cutoff, and where they stand."""
+    """Return the values (n_spin, n) of each group's blocks, faded towards the cutoff, and where they stand (n,)."""
     found = []
     for group, y in zip(blocks.groups, irreps, strict=True):
         faded = y if fade is None else y * fade[group.rows][:, None]
-        found.append(((faded @ group.transform).reshape(-1), group.index.reshape(-1)))
+        found.append((group.decode(faded).flatten(1), group.index.flatten()))
     return found

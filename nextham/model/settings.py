@@ -28,9 +28,14 @@ class ModelSettings(BaseModel):
     graph_cutoff_ang: float = Field(default=6.0, gt=0, description="messages pass between atoms closer than this")
     correction_cutoff_ang: float = Field(default=7.5, gt=0, description="pairs farther apart keep H0")
     descriptors: tuple[Literal["h0", "overlap"], ...] = Field(
-        default=("h0", "overlap"), min_length=1, description="operators whose blocks the network reads"
+        default=("h0", "overlap"), description="operators whose blocks the network reads; none: elements and distances"
     )
-    target: Literal["spin-scalar"] = Field(default="spin-scalar", description="part of the correction that is learnt")
+    target: Literal["spin-scalar", "pauli", "pauli-magnetic"] = Field(
+        default="spin-scalar",
+        description="parts of the correction that are learnt: h_0, or the Pauli vector too, imaginary as time reversal "
+        "demands, or of magnetic data",
+    )
+    delta: bool = Field(default=True, description="learn the correction H - H0; false learns H itself, with the spin")
     trace_grad: bool = Field(
         default=True, description="gradient of learnt invariants as non-linearity, with the trace head"
     )
@@ -44,6 +49,17 @@ class ModelSettings(BaseModel):
     def _check(self) -> ModelSettings:
         if self.channels % self.n_heads:
             raise ValueError(f"channels ({self.channels}) must be a multiple of n_heads ({self.n_heads})")
+        if not self.delta and self.target == "spin-scalar":
+            raise ValueError(
+                "delta: false needs target: pauli (or pauli-magnetic), because H holds spin-orbit coupling"
+            )
+        if self.target == "pauli-magnetic" and "h0" not in self.descriptors:
+            raise ValueError("target: pauli-magnetic needs h0 among descriptors, which says where the moments point")
         if self.graph_cutoff_ang > self.correction_cutoff_ang:
             raise ValueError("graph_cutoff_ang must not exceed correction_cutoff_ang")
         return self
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """What a prediction needs: S, which says where blocks are, and H0 where it is read or corrected."""
+        return ("overlap", "h0") if self.delta or "h0" in self.descriptors else ("overlap",)

@@ -55,15 +55,15 @@ def irreps_of(batch: Batch, group: int, blocks: Blocks, name: str) -> Tensor:
         return own.irreps[name].to(torch.float64)
     if batch.target is None:
         raise ValueError("a batch without labels has no target")
-    return batch.target[own.index] @ own.transform.to(torch.float64).T
+    return own.encode(batch.target)
 
 
 def _onsite_mean(batches: Iterable[Batch], vocabulary: Vocabulary) -> Tensor:
     n = vocabulary.n_shells
     total, count = (torch.zeros(n * n, dtype=torch.float64) for _ in range(2))
     for blocks in (b.onsite for b in batches):
-        for group in blocks.groups:
-            scalar = blocks.degree[group.paths] == 0
+        for group in (g for g in blocks.groups if "h0" in g.irreps):
+            scalar = blocks.scalar[group.paths]
             where = (blocks.shell_i[group.paths] * n + blocks.shell_j[group.paths])[scalar]
             values = group.irreps["h0"].to(torch.float64)[:, scalar[group.path_of_component]]
             total.index_add_(0, where, values.sum(dim=0))
@@ -74,6 +74,8 @@ def _onsite_mean(batches: Iterable[Batch], vocabulary: Vocabulary) -> Tensor:
 def _accumulate(batch: Batch, blocks: Blocks, name: str, mean: Tensor | None, sums: Tensor) -> None:
     """Add squares and counts (2, n_kinds) in place; a mean is given for on-site blocks, which keep their size."""
     for g, group in enumerate(blocks.groups):
+        if name != "target" and name not in group.irreps:
+            continue
         values = irreps_of(batch, g, blocks, name)
         if mean is None:
             values = values / (blocks.amplitude[group.rows].to(torch.float64)[:, None] + AMPLITUDE_FLOOR)
@@ -86,8 +88,8 @@ def _accumulate(batch: Batch, blocks: Blocks, name: str, mean: Tensor | None, su
 
 
 def centre(blocks: Blocks, mean: Tensor) -> Tensor:
-    """Return what is subtracted from each on-site H0 path, (n_paths,): the mean where L = 0."""
-    return torch.where(blocks.degree == 0, mean[blocks.shell_i, blocks.shell_j], 0.0)
+    """Return what is subtracted from each on-site H0 path, (n_paths,): the mean where L = 0 of Re h_0."""
+    return torch.where(blocks.scalar, mean[blocks.shell_i, blocks.shell_j], 0.0)
 
 
 def _filled(square: Tensor, count: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nextham.model.batch import Batch
+from nextham.model.components import spin_block_modulus
 from nextham.model.heads import sum_shell_pairs
 from nextham.model.network import Output
 from nextham.physics.align import shift_of
@@ -38,7 +39,7 @@ class Losses:
 
 
 def gauge_mae(error: Tensor, batch: Batch) -> Tensor:
-    """Return the Gauge MAE (n_structures,) eV of h_0 errors (n_values,): the mean over blocks ↑↑ and ↓↓.
+    """Return twice the Gauge MAE (n_structures,) eV of errors (n_spin, n_values): the mean of ↑↑, ↓↓ of spin scalars.
 
     Every element of the full matrix counts, pairs without a correction included. μ is solved for
     each structure and its gradient is kept, so that the loss is the metric and a shift P -> P + μS
@@ -46,20 +47,23 @@ def gauge_mae(error: Tensor, batch: Batch) -> Tensor:
     """
     found = []
     for left, weight in zip(aligned_errors(error, batch), per_structure(batch.multiplicity, batch), strict=True):
-        found.append((weight * left.abs()).sum() / weight.sum())
+        found.append((weight * spin_block_modulus(left)).sum() / weight.sum())
     return torch.stack(found)
 
 
 def aligned_errors(error: Tensor, batch: Batch) -> list[Tensor]:
-    """Return E - μS of each structure."""
+    """Return E - μS of each structure, (n_spin, n); S meets h_0, the first row."""
     parts = (per_structure(t, batch) for t in (error, batch.overlap, batch.multiplicity))
-    return [e - shift_of(e, overlap, weight) * overlap for e, overlap, weight in zip(*parts, strict=True)]
+    return [
+        torch.cat([e[:1] - shift_of(e[0], overlap, weight) * overlap, e[1:]])
+        for e, overlap, weight in zip(*parts, strict=True)
+    ]
 
 
 def per_structure(values: Tensor, batch: Batch) -> tuple[Tensor, ...]:
-    """Divide (n_values,) among the structures."""
+    """Divide (..., n_values) among the structures."""
     sizes = torch.bincount(batch.structure_of_value, minlength=batch.n_structures)
-    return values.split_with_sizes(sizes.tolist())
+    return values.split_with_sizes(sizes.tolist(), dim=-1)
 
 
 def trace_targets(batch: Batch) -> list[Tensor]:
@@ -71,7 +75,7 @@ def trace_targets(batch: Batch) -> list[Tensor]:
         raise ValueError("a batch without labels has no traces")
     found = []
     for group in (*batch.onsite.groups, *batch.hopping.groups):
-        squares = (batch.target[group.index] @ group.transform.to(torch.float64).T) ** 2
+        squares = group.encode(batch.target) ** 2
         n_paths = len(group.shell_pair_of_path)
         per_path = squares.new_zeros(len(squares), n_paths).index_add(1, group.path_of_component, squares)
         found.append(sum_shell_pairs(group, per_path))
@@ -96,6 +100,6 @@ def losses(output: Output, sample: Sample, *, trace_unit_ev2: float, k_at: Tenso
         trace = torch.stack([(guess - truth).abs().mean() for guess, truth in pairs]).mean() / trace_unit_ev2
     if sample.spectra:
         parts = zip(sample.spectra, aligned_errors(error, batch), strict=True)
-        found = [torch.stack(spectrum.errors(left, k_at)) for spectrum, left in parts]
+        found = [torch.stack(spectrum.errors(left[0], k_at)) for spectrum, left in parts]
         among, between = 1e3 * torch.stack(found).mean(dim=0)
     return Losses(mae, trace, among, between)

@@ -56,8 +56,8 @@ def evaluate(network: NextHAM, loader: Loader, device: torch.device) -> Score:
             levels = [(0.0, 0.0)] * len(found)
             if moved.spectra:
                 parts = zip(moved.spectra, aligned_errors(error, batch), strict=True)
-                levels = [tuple(float(x) for x in spectrum.errors(e)) for spectrum, e in parts]  # type: ignore[misc]
-            # half: the blocks ↑↓ and ↓↑ of a spin scalar are zero
+                levels = [tuple(float(x) for x in spectrum.errors(e[0])) for spectrum, e in parts]  # type: ignore[misc]
+            # half: the loss is half the sum over the four spin blocks, the score their mean
             rows += [(a / 2, b / 2, p, pq) for a, b, (p, pq) in zip(found, prior, levels, strict=True)]
     mae, h0, p, pq = (1e3 * sum(column) / len(rows) for column in zip(*rows, strict=True))
     return Score(mae, h0, p, pq)

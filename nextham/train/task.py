@@ -54,7 +54,7 @@ def prepare(store: Store, split: Split, settings: FitSettings) -> Task:
         raise InputError("the split has no structures in train; make one with nextham split")
     basis, digest = _survey(store, names)
     _check_elements(store, split.ids.get("val", ()), basis)
-    vocabulary = Vocabulary(basis)
+    vocabulary = Vocabulary(basis, settings.model.target)
     training = settings.train.model_dump(mode="json")
     card = Card(settings.model, basis, store.h0_definition, digest, dict(split.sha256), training)
     loaders = []

@@ -95,7 +95,7 @@ def test_every_irrep_of_every_shell_pair_is_reached(alsb, model):
     correction = hamiltonian(alsb, model).correction
     batch = Batch.build(alsb, model.vocabulary, settings=TINY, dtype=torch.float64, labels=False)
     values = torch.from_numpy(correction.values[0].copy())
-    natural = torch.tensor([(l_i + l_j + l) % 2 == 0 for l_i, l_j, l in model.vocabulary.kinds])
+    natural = torch.tensor([(k.l_i + k.l_j + k.l) % 2 == 0 for k in model.vocabulary.kinds])
     for blocks in (batch.onsite, batch.hopping):
         same, unnatural = blocks.shell_i == blocks.shell_j, natural[blocks.kind] == 0
         forbidden = same & unnatural if blocks is batch.onsite else torch.zeros_like(same)

@@ -140,7 +140,7 @@ def test_loss_is_the_benchmarks_gauge_mae():
 def test_loss_does_not_feel_an_energy_shift_nor_does_its_gradient():
     batch = batch_of([system("a"), system("b")])
     error = (batch.target * 0.3).requires_grad_()
-    shift = torch.tensor([0.7, -0.2], dtype=torch.float64)[batch.structure_of_value] * batch.overlap
+    shift = torch.tensor([0.7, -0.2], dtype=torch.float64)[batch.structure_of_value] * batch.overlap[None]
     assert (gauge_mae(error + shift, batch) - gauge_mae(error, batch)).abs().max() < 1e-12
     gauge_mae(error, batch).sum().backward()
     assert abs((error.grad * shift).sum()) < 1e-12
@@ -150,7 +150,7 @@ def test_trace_targets_are_traces_of_shell_pairs():
     one = system("a")
     batch = batch_of([one])
     group = batch.onsite.groups[0]
-    block = batch.target[group.index[0]].reshape(9, 9)  # Ga: s, p, d
+    block = batch.target[0, group.index[0]].reshape(9, 9)  # Ga: s, p, d
     starts = [0, 1, 4, 9]
     expected = [(block[a:b, c:d] ** 2).sum() for a, b in pairwise(starts) for c, d in pairwise(starts)]
     assert trace_targets(batch)[0][0].tolist() == pytest.approx([float(e) for e in expected])
