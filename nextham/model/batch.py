@@ -117,6 +117,13 @@ class Group(OnDevice):
         """Irreps (n_rows, n_comp) -> blocks (n_spin, n_rows, n_block)."""
         return self.layout.uncouple(irreps, self.turns) @ self.transform
 
+    def time_reversed(self) -> Group:
+        """Return the blocks of the time-reversed operators."""
+        n = self.layout.n_even
+        return dataclasses.replace(
+            self, irreps={k: torch.cat([v[:, :n], -v[:, n:]], 1) for k, v in self.irreps.items()}
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class Blocks(OnDevice):
@@ -190,6 +197,14 @@ class Batch(OnDevice):
             target=torch.from_numpy(aligned_target(system, settings)) if labels else None,
             n_structures=len(system),
         )
+
+    def time_reversed(self) -> Batch:
+        """Return the batch that the network reads of the time-reversed crystals."""
+        onsite, hopping = (
+            dataclasses.replace(blocks, groups=tuple(g.time_reversed() for g in blocks.groups))
+            for blocks in (self.onsite, self.hopping)
+        )
+        return dataclasses.replace(self, onsite=onsite, hopping=hopping)
 
     @property
     def n_edges(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -19,7 +20,7 @@ class ModelSettings(BaseModel):
 
     preset: Literal["tiny", "small"] = Field(default="tiny", description="named sizes that the other keys refine")
     channels: int = Field(default=16, ge=1, description="copies of each hidden irrep")
-    lmax: int = Field(default=4, ge=1, le=6, description="largest degree of the hidden irreps")
+    lmax: int = Field(default=4, ge=1, le=8, description="largest degree of the hidden irreps")
     n_blocks: int = Field(default=2, ge=1, description="number of attention blocks")
     n_heads: int = Field(default=4, ge=1, description="attention heads; divides channels")
     n_radial: int = Field(default=16, ge=2, description="radial basis functions of the distance")
@@ -36,6 +37,10 @@ class ModelSettings(BaseModel):
         "demands, or of magnetic data",
     )
     delta: bool = Field(default=True, description="learn the correction H - H0; false learns H itself, with the spin")
+    ensemble: tuple[float, ...] = Field(
+        default=(),
+        description="borders in Å of intervals of distance, ascending, with readouts of their own; none: one for all",
+    )
     trace_grad: bool = Field(
         default=True, description="gradient of learnt invariants as non-linearity, with the trace head"
     )
@@ -55,6 +60,9 @@ class ModelSettings(BaseModel):
             )
         if self.target == "pauli-magnetic" and "h0" not in self.descriptors:
             raise ValueError("target: pauli-magnetic needs h0 among descriptors, which says where the moments point")
+        inside = (0.0, *self.ensemble, self.correction_cutoff_ang)
+        if any(a >= b for a, b in pairwise(inside)):
+            raise ValueError("the borders of ensemble must ascend between 0 and correction_cutoff_ang")
         if self.graph_cutoff_ang > self.correction_cutoff_ang:
             raise ValueError("graph_cutoff_ang must not exceed correction_cutoff_ang")
         return self

@@ -63,7 +63,7 @@ def prepare(store: Store, split: Split, settings: FitSettings) -> Task:
         sizes = {"batch_pairs": settings.train.batch_pairs, "cache_pairs": settings.train.cache_pairs}
         loaders.append(Loader(store.read, cost, build=sampler(vocabulary, settings), **sizes))
     units = [typical_trace(sample.batch) for sample in track(loaders[0].all(), "preparing", total=None)]
-    statistics = Statistics.measure(lambda: (sample.batch for sample in loaders[0].all()), vocabulary)
+    statistics = Statistics.measure(lambda: (s.batch for s in loaders[0].all()), vocabulary, delta=settings.model.delta)
     val = loaders[1] if split.ids.get("val") else None
     return Task(loaders[0], val, card, statistics, sum(units) / len(units))
 
