@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import cache
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from nextham.exceptions import InputError
 from nextham.model.components import COMPONENTS, SpinIrreps, spin_irreps, spin_turns, to_rows
 from nextham.model.irreps import BlockIrreps, Irrep, block_irreps, wigner_matrices
 from nextham.model.labels import aligned_target, check_finite
+from nextham.model.on_device import OnDevice
 from nextham.model.settings import ModelSettings
 
 
@@ -79,15 +80,6 @@ class Vocabulary:
                     f"{_owner(system, z)} has {system.basis.label(z)} orbitals on {symbol(z)}, "
                     f"but the model was trained with {self.basis.label(z)}"
                 )
-
-
-class OnDevice:
-    """Tensors that travel together."""
-
-    def to(self, device: torch.device) -> Self:
-        """Return the same with every tensor on a device."""
-        fields = {f.name: _moved(getattr(self, f.name), device) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
-        return type(self)(**fields)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -302,13 +294,3 @@ def _path_rows(
 def _owner(system: LCAOSystem, z: int) -> str:
     atom = int(np.flatnonzero(system.numbers == z)[0])
     return system.ids[int(np.searchsorted(system.atom_ptr, atom, side="right")) - 1]
-
-
-def _moved(value: Any, device: torch.device) -> Any:
-    if isinstance(value, Tensor | OnDevice):
-        return value.to(device)
-    if isinstance(value, dict):
-        return {k: _moved(v, device) for k, v in value.items()}
-    if isinstance(value, tuple) and not hasattr(value, "_fields"):
-        return tuple(_moved(v, device) for v in value)
-    return value

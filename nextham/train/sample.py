@@ -8,7 +8,8 @@ from collections.abc import Callable
 import torch
 
 from nextham.core import LCAOSystem
-from nextham.model.batch import Batch, OnDevice, Vocabulary
+from nextham.model.batch import Batch, Vocabulary
+from nextham.model.on_device import OnDevice
 from nextham.train.settings import FitSettings
 from nextham.train.spectral import Spectrum
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nextham.core import LCAOSystem
 from nextham.core._arrays import offsets
-from nextham.model.batch import OnDevice
+from nextham.model.on_device import OnDevice
 from nextham.physics.bloch import bloch_sum
 from nextham.physics.eigen import solve
 
