@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from nextham import __version__
@@ -16,6 +15,7 @@ from nextham.data.writer import StoreWriter
 from nextham.exceptions import InputError
 from nextham.model import checkpoint
 from nextham.model.batch import Batch
+from nextham.model.components import from_rows
 from nextham.model.network import NextHAM
 
 
@@ -33,22 +33,23 @@ def predict(
         raise InputError("there is no structure to predict; name a subset of the split that is not empty")
     with StoreWriter(out, overwrite=overwrite) as writer:
         for id in track(ids, f"predicting {out}"):
-            system = store.read(id, ("overlap", "h0"))
+            system = store.read(id, card.settings.operators)
             writer.add(predicted(system, network).without("overlap", "h0"))
 
 
 def predicted(system: LCAOSystem, network: NextHAM) -> LCAOSystem:
     """Return the system with the predicted Hamiltonian, H0 plus the correction (eV).
 
-    The correction is a real spin scalar, so that the prediction is Hermitian and keeps the
-    time-reversal symmetry of H0.
+    The correction is Hermitian and keeps the time-reversal symmetry of H0. Without delta learning
+    the network gives the Hamiltonian itself.
     """
     weight = next(network.parameters())
     batch = Batch.build(system, network.vocabulary, settings=network.settings, dtype=weight.dtype, labels=False)
     with torch.no_grad():
-        correction = network(batch.to(weight.device)).correction.cpu().numpy()
-    h = np.array(system.operator("h0").values)
-    h[0] += correction
-    return system.with_operator("hamiltonian", h).with_meta(
+        rows = network(batch.to(weight.device)).correction.cpu().numpy()
+    h = system.operator("overlap").with_values(from_rows(rows))
+    if network.settings.delta:
+        h = system.operator("h0") + h
+    return system.with_operator("hamiltonian", h.values).with_meta(
         engine="nextham", engine_version=__version__, converged=None, scf_steps=None, scf_drho=None, wall_time_s=None
     )

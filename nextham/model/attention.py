@@ -64,7 +64,7 @@ class Block(nn.Module):
     edge_irreps: Tensor
     node_irreps: Tensor
 
-    def __init__(self, hidden: Hidden, settings: ModelSettings, n_invariants: int) -> None:
+    def __init__(self, hidden: Hidden, settings: ModelSettings, n_invariants: int, *, stage: int = 2) -> None:
         super().__init__()
         c, self.n_heads = settings.channels, settings.n_heads
         n_irreps = self.n_irreps = len(hidden.irreps)
@@ -72,10 +72,10 @@ class Block(nn.Module):
         edge_irreps, node_irreps = self.frame.irrep_of, torch.from_numpy(hidden.irrep_of)
         self.node_norm, self.edge_norm = Norm(node_irreps, c), Norm(edge_irreps, c)
         self.query = IrrepLinear(hidden, c, c)
-        self.mix = EdgeLinear(hidden, 3 * c, c)
+        self.mix = EdgeLinear(hidden, 3 * c, c, stage=stage)
         self.gates = perceptron(n_invariants + c, settings.width, n_irreps * c + c + self.n_heads)
-        self.value = EdgeLinear(hidden, c, c)
-        self.to_node, self.to_edge = IrrepLinear(hidden, c, c), EdgeLinear(hidden, c, c)
+        self.value = EdgeLinear(hidden, c, c, stage=stage)
+        self.to_node, self.to_edge = IrrepLinear(hidden, c, c), EdgeLinear(hidden, c, c, stage=stage)
         self.node_inner, self.node_outer = IrrepLinear(hidden, c, c), IrrepLinear(hidden, c, c)
         self.node_gates = perceptron(c, settings.width, n_irreps * c)
         self.register_buffer("edge_irreps", edge_irreps, persistent=False)

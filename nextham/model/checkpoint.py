@@ -52,7 +52,7 @@ class Card:
 
 def build(card: Card, *, statistics: Statistics | None = None) -> NextHAM:
     """Return the network of a card with fresh weights; the statistics may come with the weights."""
-    vocabulary = Vocabulary(card.basis)
+    vocabulary = Vocabulary(card.basis, card.settings.target)
     return NextHAM(card.settings, vocabulary, statistics or Statistics.blank(vocabulary))
 
 

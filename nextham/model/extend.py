@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nextham.model.batch import Vocabulary
-from nextham.model.heads import PathWeights, Scales
+from nextham.model.heads import PathWeights, Readout, Scales
 from nextham.model.network import NextHAM
 
 Key = TypeVar("Key", bound=Hashable)
@@ -78,5 +78,6 @@ def _tables(network: NextHAM) -> dict[str, tuple[str, ...]]:
             found |= {f"{name}.shell.weight": ("shell",), f"{name}.weight": ("kind",), f"{name}.bias": ("kind",)}
         if isinstance(module, Scales):
             found |= {f"{name}.{key}": ("kind",) for key in ("h0", "overlap", "target")}
-            found |= {f"{name}.mean": ("shell", "shell")} if module.onsite else {}
+        if "mean" in dict(module.named_buffers(recurse=False)) and isinstance(module, Scales | Readout):
+            found[f"{name}.mean"] = ("shell", "shell")
     return found

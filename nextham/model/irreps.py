@@ -162,6 +162,15 @@ class Hidden:
         rest = [(2, sum(i.l >= m for i in self.irreps)) for m in range(1, self.lmax + 1)]
         return tuple((c, n) for c, n in [(1, zero[0]), (1, zero[1]), *rest] if n)
 
+    def alive(self, stage: int) -> tuple[bool, ...]:
+        """Return which pieces of the edge frame may hold anything.
+
+        What is made of elements and distances alone has m = 0 and is natural (stage 0). One block later
+        nodes have natural irreps of their neighbourhood, which seen from another edge lack m = 0 unnatural
+        (stage 1); from then on there is everything (stage 2), as there is from the start where H0 is read.
+        """
+        return tuple(stage >= 2 or k == 0 or (stage == 1 and n[0] == 2) for k, n in enumerate(self.orders))
+
     @cached_property
     def edge_order(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Global component and sign of each component in the edge frame.

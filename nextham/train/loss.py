@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nextham.model.batch import Batch
+from nextham.model.components import spin_block_modulus
 from nextham.model.heads import sum_shell_pairs
 from nextham.model.network import Output
 from nextham.physics.align import shift_of
@@ -55,7 +56,7 @@ class Losses:
 
 
 def gauge_mae(error: Tensor, batch: Batch) -> Tensor:
-    """Return the Gauge MAE (n_structures,) eV of h_0 errors (n_values,): the mean over blocks ↑↑ and ↓↓.
+    """Return twice the Gauge MAE (n_structures,) eV of errors (n_spin, n_values): the mean of ↑↑, ↓↓ of spin scalars.
 
     Every element of the full matrix counts, pairs without a correction included. μ is solved for
     each structure and its gradient is kept, so that the loss is the metric and a shift P -> P + μS
@@ -63,20 +64,25 @@ def gauge_mae(error: Tensor, batch: Batch) -> Tensor:
     """
     found = []
     for left, weight in zip(aligned_errors(error, batch), per_structure(batch.multiplicity, batch), strict=True):
-        found.append((weight * left.abs()).sum() / weight.sum())
+        found.append((weight * spin_block_modulus(left)).sum() / weight.sum())
     return torch.stack(found)
 
 
 def aligned_errors(error: Tensor, batch: Batch) -> list[Tensor]:
-    """Return E - μS of each structure."""
+    """Return E - μS of each structure, (n_spin, n); S meets h_0, the first row."""
     parts = (per_structure(t, batch) for t in (error, batch.overlap, batch.multiplicity))
-    return [e - shift_of(e, overlap, weight) * overlap for e, overlap, weight in zip(*parts, strict=True)]
+    return [shifted(e, overlap, shift_of(e[0], overlap, weight)) for e, overlap, weight in zip(*parts, strict=True)]
+
+
+def shifted(error: Tensor, overlap: Tensor, mu: Tensor) -> Tensor:
+    """Return E - μS, (n_spin, n)."""
+    return torch.cat([error[:1] - mu * overlap, error[1:]])
 
 
 def per_structure(values: Tensor, batch: Batch) -> tuple[Tensor, ...]:
-    """Divide (n_values,) among the structures."""
+    """Divide (..., n_values) among the structures."""
     sizes = torch.bincount(batch.structure_of_value, minlength=batch.n_structures)
-    return values.split_with_sizes(sizes.tolist())
+    return values.split_with_sizes(sizes.tolist(), dim=-1)
 
 
 def trace_targets(batch: Batch) -> list[Tensor]:
@@ -88,7 +94,7 @@ def trace_targets(batch: Batch) -> list[Tensor]:
         raise ValueError("a batch without labels has no traces")
     found = []
     for group in (*batch.onsite.groups, *batch.hopping.groups):
-        squares = (batch.target[group.index] @ group.transform.to(torch.float64).T) ** 2
+        squares = group.encode(batch.target) ** 2
         n_paths = len(group.shell_pair_of_path)
         per_path = squares.new_zeros(len(squares), n_paths).index_add(1, group.path_of_component, squares)
         found.append(sum_shell_pairs(group, per_path))
@@ -129,22 +135,23 @@ class Measure:
                     shifts, found = self._all_terms(error, sample, k_at=k_at, share=share)
                 else:
                     parts = zip(sample.spectra, aligned_errors(error, batch), strict=True)
-                    found = [spectrum.errors(left, k_at) for spectrum, left in parts]
+                    found = [spectrum.errors(left[0], k_at) for spectrum, left in parts]
                 levels = 1e3 * torch.stack(found).mean(dim=0)
         real = mae if self.options.real_loss == "mae" and shifts is None else self._real_space(error, batch, shifts)
         return Losses(mae, real, trace, *levels)
 
     def _real_space(self, error: Tensor, batch: Batch, shifts: list[Tensor] | None) -> Tensor:
-        """Return the real-space term (n_structures,) in meV: the mean over blocks ↑↑ and ↓↓ of f(e)."""
+        """Return the real-space term (n_structures,) in meV: the mean of f(e), e half the sum over the spin blocks."""
         parts = (per_structure(t, batch) for t in (error, batch.overlap, batch.multiplicity))
         found = []
         for k, (e, overlap, weight) in enumerate(zip(*parts, strict=True)):
-            mu = shift_of(e, overlap, weight) if shifts is None else shifts[k]
-            found.append((weight * self._size(1e3 * (e - mu * overlap))).sum() / weight.sum())
+            mu = shift_of(e[0], overlap, weight) if shifts is None else shifts[k]
+            size = 1e3 * spin_block_modulus(shifted(e, overlap, mu))
+            found.append((weight * self._form(size)).sum() / weight.sum())
         return torch.stack(found)
 
-    def _size(self, error_mev: Tensor) -> Tensor:
-        size, scale = error_mev.abs(), self.options.real_scale_mev
+    def _form(self, size: Tensor) -> Tensor:
+        scale = self.options.real_scale_mev
         if self.options.real_loss == "mae":
             return size
         square = size * size / (2 * scale)
@@ -162,8 +169,8 @@ class Measure:
         parts = (per_structure(t, batch) for t in (error, batch.overlap, batch.multiplicity))
         shifts, found = [], []
         for spectrum, e, overlap, weight in zip(sample.spectra, *parts, strict=True):
-            projected = spectrum.projected(e, k_at)
-            moments = [torch.stack([(weight * overlap * t).sum() / weight.sum() for t in (e, overlap)])]
+            projected = spectrum.projected(e[0], k_at)
+            moments = [torch.stack([(weight * overlap * t).sum() / weight.sum() for t in (e[0], overlap)])]
             moments += [w * m for w, m in zip(weights, _diagonals(spectrum, projected, k_at), strict=True)]
             top, bottom = torch.stack(moments).sum(dim=0)
             shifts.append(top / bottom)

@@ -59,7 +59,7 @@ def evaluate(network: NextHAM, loader: Loader, device: torch.device) -> Score:
             levels = [[0.0] * 3] * len(found)
             if moved.spectra:
                 parts = zip(moved.spectra, aligned_errors(error, batch), strict=True)
-                levels = [spectrum.errors(e).tolist() for spectrum, e in parts]
-            # half: the blocks ↑↓ and ↓↑ of a spin scalar are zero
+                levels = [spectrum.errors(e[0]).tolist() for spectrum, e in parts]
+            # half: the loss is half the sum over the four spin blocks, the score their mean
             rows += [(a / 2, b / 2, *means) for a, b, means in zip(found, prior, levels, strict=True)]
     return Score(*(1e3 * sum(column) / len(rows) for column in zip(*rows, strict=True)))

@@ -115,11 +115,11 @@ def prepare(
     _check_elements(store, val_ids, basis)
     if settings.train.patience_epochs is not None and not val_ids:
         raise InputError("train.patience_epochs needs structures in val; add some to the split or remove the setting")
-    vocabulary = Vocabulary(basis)
+    vocabulary = Vocabulary(basis, settings.model.target)
     card = Card(settings.model, basis, store.h0_definition, digest, dict(split.sha256), training)
     train, val = (_loader(store, ids, Builder(vocabulary, settings)) for ids in (names, val_ids))
     units = [typical_trace(batch) for batch in track(train.batches(), "preparing", total=None)]
-    statistics = Statistics.measure(train.batches, vocabulary)
+    statistics = Statistics.measure(train.batches, vocabulary, delta=settings.model.delta)
     for _ in val.batches():  # what cannot be used is told now, not at the first validation
         pass
     return Task(settings, train, val if val_ids else None, card, statistics, sum(units) / len(units), network)

@@ -12,6 +12,7 @@ from nextham.core import OrbitalBasis
 from nextham.data.splits import Split
 from nextham.exceptions import InputError
 from nextham.model import checkpoint
+from nextham.model.batch import Kind
 from nextham.model.extend import inherit, shells_of
 from nextham.model.settings import ModelSettings
 from nextham.predict import predicted
@@ -75,9 +76,9 @@ def test_new_rows_start_from_the_most_similar_known_ones(known, other):
     assert torch.equal(new[name][new_rows[49, 3, 0]], old[name].mean(dim=0))  # nor an f shell
     assert torch.equal(new["element.weight"][3], old["element.weight"].mean(dim=0))
     kinds, known_kinds = network.vocabulary.kinds, task.start.vocabulary.kinds
-    name = "hopping_readout.scales.target"
-    assert new[name][kinds[1, 2, 1]] == old[name][known_kinds[1, 2, 1]]
-    assert new[name][kinds[3, 1, 2]] == fresh[name][kinds[3, 1, 2]] == task.statistics.hopping_target[kinds[3, 1, 2]]
+    name, pd, fp = "hopping_readout.scales.target", Kind(0, 1, 2, 1, 1), Kind(0, 3, 1, 2, 2)
+    assert new[name][kinds[pd]] == old[name][known_kinds[pd]]
+    assert new[name][kinds[fp]] == fresh[name][kinds[fp]] == task.statistics.hopping_target[kinds[fp]]
     name = "onsite_embedding.scales.mean"
     gallium, indium = new_rows[31, 0, 0], new_rows[49, 0, 0]
     assert new[name][gallium, gallium] == old[name][old_rows[31, 0, 0], old_rows[31, 0, 0]]

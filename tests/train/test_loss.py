@@ -38,7 +38,7 @@ def test_loss_is_the_benchmarks_gauge_mae():
 def test_loss_does_not_feel_an_energy_shift_nor_does_its_gradient():
     batch = batch_of([system("a"), system("b")])
     error = (batch.target * 0.3).requires_grad_()
-    shift = torch.tensor([0.7, -0.2], dtype=torch.float64)[batch.structure_of_value] * batch.overlap
+    shift = torch.tensor([0.7, -0.2], dtype=torch.float64)[batch.structure_of_value] * batch.overlap[None]
     assert (gauge_mae(error + shift, batch) - gauge_mae(error, batch)).abs().max() < 1e-12
     gauge_mae(error, batch).sum().backward()
     assert abs((error.grad * shift).sum()) < 1e-12
@@ -48,7 +48,7 @@ def test_trace_targets_are_traces_of_shell_pairs():
     one = system("a")
     batch = batch_of([one])
     group = batch.onsite.groups[0]
-    block = batch.target[group.index[0]].reshape(9, 9)  # Ga: s, p, d
+    block = batch.target[0, group.index[0]].reshape(9, 9)  # Ga: s, p, d
     starts = [0, 1, 4, 9]
     expected = [(block[a:b, c:d] ** 2).sum() for a, b in pairwise(starts) for c, d in pairwise(starts)]
     assert trace_targets(batch)[0][0].tolist() == pytest.approx([float(e) for e in expected])
@@ -106,7 +106,7 @@ def test_forms_of_the_real_space_loss():
     sample = sample_of(known("a"), settings=settings[0])
     correction = torch.zeros_like(sample.batch.target)
     mae, mse, huber = (measured(sample, correction, one) for one in settings)
-    e = 1e3 * aligned_errors(-sample.batch.target, sample.batch)[0].abs()
+    e = 1e3 * aligned_errors(-sample.batch.target, sample.batch)[0][0].abs()
     weight = sample.batch.multiplicity / sample.batch.multiplicity.sum()
     assert torch.equal(mae.real, mae.gauge_mae_mev)
     assert torch.equal(mse.gauge_mae_mev, mae.gauge_mae_mev)
