@@ -84,7 +84,7 @@ def test_dry_run_plans_the_main_job(default):
     plan = snakemake(default, "-n")
     assert plan.returncode == 0, plan.stderr
     jobs = dict(re.findall(r"^(\w+)\s+(\d+)$", plan.stdout, re.M))
-    assert jobs["crystals"] == jobs["scf"] == "6"
+    assert jobs["crystals"] == jobs["scf"] == "2"
     assert {"dataset", "split", "train", "predict", "score", "report_page", "all"} <= set(jobs)
 
 
