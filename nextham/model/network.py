@@ -73,52 +73,64 @@ class NextHAM(nn.Module):
         Time reversal of magnetic crystals is exact because both time directions are predicted: parts
         that keep it are the mean of the two, parts that break it half their difference.
         """
-        found = self._predict(batch)
+        found = self._at_once(batch)
         if self.settings.target != "pauli-magnetic":
             return found
-        back = self._predict(batch.time_reversed())
-        even = (found.correction + back.correction)[:N_EVEN_ROWS]
-        odd = (found.correction - back.correction)[N_EVEN_ROWS:]
+        back = self._at_once(batch.time_reversed())
         traces = None
         if found.traces is not None and back.traces is not None:
             traces = [(a + b) / 2 for a, b in zip(found.traces, back.traces, strict=True)]
-        return Output(torch.cat([even, odd]) / 2, traces)
+        return Output(of_both_times(found.correction, back.correction), traces)
 
-    def _predict(self, batch: Batch) -> Output:
-        settings = self.settings
-        element = self.element(batch.element)
-        ends = [element[batch.edge_i], element[batch.edge_j]]
-        invariants = torch.cat([self.radial(batch.length), *ends], dim=1)
-        overlap = torch.cat([batch.hopping.amplitude] * 2)
-        present = overlap**2 / (overlap**2 + AMPLITUDE_FLOOR**2)
-        fade = envelope(batch.length, settings.graph_cutoff_ang) * present
-        edges = Edges(batch.edge_i, batch.edge_j, batch.wigner, fade, invariants)
-        x, e = self._start(batch, element, invariants)
-        z_node, z_edge = x.new_zeros(len(x), settings.width), x.new_zeros(len(e), settings.width)
+    def _at_once(self, batch: Batch) -> Output:
+        edges = self.context(batch)
+        x, e = self.start_nodes(batch), self.start_edges(batch, edges)
+        z_node, z_edge = (t.new_zeros(len(t), self.settings.width) for t in (x, e))
         for block in self.blocks:
             x, e, dz_node, dz_edge = block(x, e, edges)
             if dz_node is not None and dz_edge is not None:
                 z_node, z_edge = z_node + dz_node, z_edge + dz_edge
-        x, e = self.node_norm(x), self.edge_norm(e)
-        own, pair = x[:, 0], e[:, 0]  # factors of the pair's own blocks, where these are read
-        if settings.descriptors:
-            own = self.node_invariants(torch.cat([own, element], dim=1))
-            pair = self.edge_invariants(torch.cat([pair, x[batch.edge_i, 0], x[batch.edge_j, 0], invariants], dim=1))
-        return self._read(batch, (x, own, z_node), (self.frame.leave(e, batch.wigner), pair, z_edge))
+        return self.read(batch, edges, (x, z_node), (e, z_edge))
 
-    def _start(self, batch: Batch, element: Tensor, invariants: Tensor) -> tuple[Tensor, Tensor]:
-        """Return node features (n_atoms, dim, c), global frame, and edge features (n_edges, dim, c), edge frame."""
-        n = self.settings.lmax + 1  # Y_l(d) has m = 0 alone in the edge's frame
-        straight = self.straight(invariants).reshape(len(invariants), n, self.settings.channels)
-        e = nn.functional.pad(straight, (0, 0, 0, self.hidden.dim - n))
-        x = on_scalars(self.element_scalars(element), self.hidden.dim)
+    def context(self, batch: Batch) -> Edges:
+        """Return what every block knows about the edges of a batch."""
+        element = self.element(batch.element)
+        ends = [element[batch.edge_i], element[batch.edge_j]]
+        overlap = torch.cat([batch.hopping.amplitude] * 2)
+        present = overlap**2 / (overlap**2 + AMPLITUDE_FLOOR**2)
+        fade = envelope(batch.length, self.settings.graph_cutoff_ang) * present
+        invariants = torch.cat([self.radial(batch.length), *ends], dim=1)
+        return Edges(batch.edge_i, batch.edge_j, batch.wigner, fade, invariants)
+
+    def start_nodes(self, batch: Batch) -> Tensor:
+        """Return node features (n_atoms, dim, c), global frame."""
+        scalars = on_scalars(self.element_scalars(self.element(batch.element)), self.hidden.dim)
         if not self.settings.descriptors:
-            return x, e
+            return scalars
         forward, backward = self.onsite_embedding(batch.onsite)
         own = (forward + backward) / 2
-        x = x + sum_into(len(batch.element), batch.onsite_atoms, own)
+        return scalars + sum_into(len(batch.element), batch.onsite_atoms, own)
+
+    def start_edges(self, batch: Batch, edges: Edges) -> Tensor:
+        """Return edge features (n_edges, dim, c), edge frame."""
+        n = self.settings.lmax + 1  # Y_l(d) has m = 0 alone in the edge's frame
+        straight = self.straight(edges.invariants).reshape(len(edges.invariants), n, self.settings.channels)
+        e = nn.functional.pad(straight, (0, 0, 0, self.hidden.dim - n))
+        if not self.settings.descriptors:
+            return e
         hopping = torch.cat(self.hopping_embedding(batch.hopping))
-        return x, e + self.edge_mix(self.frame.enter(hopping, batch.wigner))
+        mixed: Tensor = self.edge_mix(self.frame.enter(hopping, batch.wigner))
+        return e + mixed
+
+    def read(self, batch: Batch, edges: Edges, nodes: tuple[Tensor, Tensor], ends: tuple[Tensor, Tensor]) -> Output:
+        """Return the correction from the features and trace invariants z of nodes, and of edges."""
+        x, e = self.node_norm(nodes[0]), self.edge_norm(ends[0])
+        own, pair = x[:, 0], e[:, 0]  # become factors of the pair's own blocks, where these are read
+        if self.settings.descriptors:
+            own = self.node_invariants(torch.cat([own, self.element(batch.element)], dim=1))
+            scalars = [pair, x[batch.edge_i, 0], x[batch.edge_j, 0], edges.invariants]
+            pair = self.edge_invariants(torch.cat(scalars, dim=1))
+        return self._read(batch, (x, own, nodes[1]), (self.frame.leave(e, batch.wigner), pair, ends[1]))
 
     def _read(self, batch: Batch, nodes: tuple[Tensor, Tensor, Tensor], edges: tuple[Tensor, Tensor, Tensor]) -> Output:
         """Decode features f, invariants and trace invariants z of nodes and edges into blocks."""
@@ -139,6 +151,13 @@ class NextHAM(nn.Module):
             return Output(out, None)
         traces = self.onsite_readout.traces(batch.onsite, (z_own, z_own))
         return Output(out, traces + self.hopping_readout.traces(batch.hopping, z))
+
+
+def of_both_times(found: Tensor, back: Tensor) -> Tensor:
+    """Return the correction (8, n_values) from those that the network gives a crystal and its time-reversed image."""
+    even = (found + back)[:N_EVEN_ROWS]
+    odd = (found - back)[N_EVEN_ROWS:]
+    return torch.cat([even, odd]) / 2
 
 
 def _blocks(blocks: Blocks, irreps: list[Tensor], fade: Tensor | None) -> list[tuple[Tensor, Tensor]]:
