@@ -153,7 +153,7 @@ def interval_shares(distance: Tensor, borders_ang: tuple[float, ...]) -> Tensor:
 
 def per_interval(features: Tensor, share: Tensor) -> Tensor:
     """Return features (n, ..., channels) once for each interval, by its share: (n, ..., n_intervals channels)."""
-    weight = share.reshape(len(share), *[1] * (features.dim() - 2), -1, 1)
+    weight = share.reshape(len(share), *[1] * (features.dim() - 2), share.shape[1], 1)
     return (features[..., None, :] * weight).flatten(-2)
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from made_networks import TOLERANCE_EV, hamiltonian, network, turn
+from made_networks import SWITCHES, TOLERANCE_EV, hamiltonian, network, suited, turn
 
 from nextham.core import LCAOSystem, OrbitalBasis, Structure
 from nextham.exceptions import InputError
@@ -35,11 +35,14 @@ def test_structures_of_a_batch_do_not_see_each_other(alsb, synthetic):
         assert np.abs(together[k].operators["hamiltonian"] - alone.operators["hamiltonian"]).max() < TOLERANCE_EV
 
 
-def test_atom_without_neighbours_is_predicted():
+@pytest.mark.parametrize("name", SWITCHES)
+def test_atom_without_neighbours_is_predicted(name):
     alone = synthetic_system(
         Structure.from_fractional(["Si"], [[0, 0, 0]], 20 * np.eye(3)), OrbitalBasis.parse("Si:2s2p1d")
     )
-    correction = hamiltonian(alone, network(alone, TINY)).correction
+    settings = SWITCHES[name]
+    alone = suited(alone, settings)
+    correction = hamiltonian(alone, network(alone, settings)).correction
     assert correction.support.tolist() == [True]
 
 
