@@ -52,37 +52,47 @@ class NextHAM(nn.Module):
 
     def forward(self, batch: Batch) -> Output:
         """Predict the correction of every block of the batch."""
-        settings = self.settings
-        element = self.element(batch.element)
-        ends = [element[batch.edge_i], element[batch.edge_j]]
-        invariants = torch.cat([self.radial(batch.length), *ends], dim=1)
-        overlap = torch.cat([batch.hopping.amplitude] * 2)
-        present = overlap**2 / (overlap**2 + AMPLITUDE_FLOOR**2)
-        fade = envelope(batch.length, settings.graph_cutoff_ang) * present
-        edges = Edges(batch.edge_i, batch.edge_j, batch.wigner, fade, invariants)
-        x, e = self._start(batch, element, invariants)
-        z_node, z_edge = x.new_zeros(len(x), settings.width), x.new_zeros(len(e), settings.width)
+        edges = self.context(batch)
+        x, e = self.start_nodes(batch), self.start_edges(batch, edges)
+        z_node, z_edge = (t.new_zeros(len(t), self.settings.width) for t in (x, e))
         for block in self.blocks:
             x, e, dz_node, dz_edge = block(x, e, edges)
             if dz_node is not None and dz_edge is not None:
                 z_node, z_edge = z_node + dz_node, z_edge + dz_edge
-        x, e = self.node_norm(x), self.edge_norm(e)
-        own = self.node_invariants(torch.cat([x[:, 0], element], dim=1))
-        ends = [x[batch.edge_i, 0], x[batch.edge_j, 0]]
-        pair = self.edge_invariants(torch.cat([e[:, 0], *ends, invariants], dim=1))
-        return self._read(batch, (x, own, z_node), (self.frame.leave(e, batch.wigner), pair, z_edge))
+        return self.read(batch, edges, (x, z_node), (e, z_edge))
 
-    def _start(self, batch: Batch, element: Tensor, invariants: Tensor) -> tuple[Tensor, Tensor]:
-        """Return node features (n_atoms, dim, c), global frame, and edge features (n_edges, dim, c), edge frame."""
+    def context(self, batch: Batch) -> Edges:
+        """Return what every block knows about the edges of a batch."""
+        element = self.element(batch.element)
+        ends = [element[batch.edge_i], element[batch.edge_j]]
+        overlap = torch.cat([batch.hopping.amplitude] * 2)
+        present = overlap**2 / (overlap**2 + AMPLITUDE_FLOOR**2)
+        fade = envelope(batch.length, self.settings.graph_cutoff_ang) * present
+        invariants = torch.cat([self.radial(batch.length), *ends], dim=1)
+        return Edges(batch.edge_i, batch.edge_j, batch.wigner, fade, invariants)
+
+    def start_nodes(self, batch: Batch) -> Tensor:
+        """Return node features (n_atoms, dim, c), global frame."""
         forward, backward = self.onsite_embedding(batch.onsite)
         own = (forward + backward) / 2
         x = sum_into(len(batch.element), batch.onsite_atoms, own)
-        x = x + on_scalars(self.element_scalars(element), x.shape[1])
+        return x + on_scalars(self.element_scalars(self.element(batch.element)), x.shape[1])
+
+    def start_edges(self, batch: Batch, edges: Edges) -> Tensor:
+        """Return edge features (n_edges, dim, c), edge frame."""
         hopping = torch.cat(self.hopping_embedding(batch.hopping))
-        e = self.edge_mix(self.frame.enter(hopping, batch.wigner))
+        e: Tensor = self.edge_mix(self.frame.enter(hopping, batch.wigner))
         n = self.settings.lmax + 1  # Y_l(d) has m = 0 alone in the edge's frame
-        straight = self.straight(invariants).reshape(len(e), n, self.settings.channels)
-        return x, e + nn.functional.pad(straight, (0, 0, 0, e.shape[1] - n))
+        straight = self.straight(edges.invariants).reshape(len(e), n, self.settings.channels)
+        return e + nn.functional.pad(straight, (0, 0, 0, e.shape[1] - n))
+
+    def read(self, batch: Batch, edges: Edges, nodes: tuple[Tensor, Tensor], ends: tuple[Tensor, Tensor]) -> Output:
+        """Return the correction from the features and trace invariants z of nodes, and of edges."""
+        x, e = self.node_norm(nodes[0]), self.edge_norm(ends[0])
+        own = self.node_invariants(torch.cat([x[:, 0], self.element(batch.element)], dim=1))
+        scalars = [e[:, 0], x[batch.edge_i, 0], x[batch.edge_j, 0], edges.invariants]
+        pair = self.edge_invariants(torch.cat(scalars, dim=1))
+        return self._read(batch, (x, own, nodes[1]), (self.frame.leave(e, batch.wigner), pair, ends[1]))
 
     def _read(self, batch: Batch, nodes: tuple[Tensor, Tensor, Tensor], edges: tuple[Tensor, Tensor, Tensor]) -> Output:
         """Decode features f, invariants and trace invariants z of nodes and edges into blocks."""
