@@ -21,7 +21,7 @@ from nextham.model.irreps import Hidden
 from nextham.model.network import NextHAM
 from nextham.model.settings import ModelSettings
 
-_PATHS: Final = ("shell_i", "shell_j", "kind", "swapped_kind", "sign", "degree")
+_PATHS: Final = tuple(f.name for f in dataclasses.fields(Blocks) if f.name not in ("groups", "amplitude"))
 _COPIES: Final = 24  # of an edge's features that exist at once in a block or in the readout, measured
 _PLENTY: Final = 2048  # edges in a chunk: more are not faster on a CPU
 _MOST: Final = 65536  # and on an accelerator
@@ -76,7 +76,7 @@ class Part:
 
 @torch.no_grad()
 def correction_in_chunks(network: NextHAM, batch: Batch, *, chunk_edges: int) -> Tensor:
-    """Return the network's correction of a batch on the CPU, eV, with at most so many edges in work.
+    """Return the network's correction (..., n_values) of a batch, eV, on the CPU, with so many edges in work at most.
 
     An atom's whole neighbourhood is one chunk at least.
     """
@@ -89,15 +89,17 @@ def correction_in_chunks(network: NextHAM, batch: Batch, *, chunk_edges: int) ->
         x, dz_node = block.on_nodes(x, _pass(block, (block.offered(x), e, z_edge), edges, chunks))
         if dz_node is not None:
             z_node = z_node + dz_node
-    out = batch.overlap.new_zeros(len(batch.overlap))
+    out: Tensor | None = None
     for part in _parts(batch, chunk_edges):
         ends = torch.stack([part.batch.edge_i, part.batch.edge_j])
         own = _taken(edges, part.edges, ends, device)
         atoms = part.atoms.to(device)
         features = (e[part.edges].to(device), z_edge[part.edges].to(device))
-        found = network.read(part.batch.to(device), own, (x[atoms], z_node[atoms]), features)
-        out[part.values] = found.correction.cpu()
-    return out
+        found = network.read(part.batch.to(device), own, (x[atoms], z_node[atoms]), features).correction.cpu()
+        if out is None:
+            out = found.new_zeros(*found.shape[:-1], len(batch.overlap))
+        out[..., part.values] = found
+    return batch.overlap.new_zeros(0) if out is None else out
 
 
 def _start(network: NextHAM, batch: Batch, chunk_edges: int) -> tuple[Tensor, Tensor, Edges]:

@@ -12,7 +12,7 @@ from nextham.data.splits import Split
 from nextham.data.store import Store
 from nextham.exceptions import InputError
 from nextham.model.batch import Vocabulary
-from nextham.model.checkpoint import Card
+from nextham.model.checkpoint import Card, species_of
 from nextham.model.statistics import Statistics
 from nextham.train.loader import Loader
 from nextham.train.loss import typical_trace
@@ -56,7 +56,15 @@ def prepare(store: Store, split: Split, settings: FitSettings) -> Task:
     _check_elements(store, split.ids.get("val", ()), basis)
     vocabulary = Vocabulary(basis)
     training = settings.train.model_dump(mode="json")
-    card = Card(settings.model, basis, store.h0_definition, digest, dict(split.sha256), training)
+    card = Card(
+        settings.model,
+        basis,
+        store.h0_definition,
+        digest,
+        dict(split.sha256),
+        training,
+        species=_species(store, names),
+    )
     loaders = []
     for ids in (names, split.ids.get("val", ())):
         cost = {id: int(n) for id, n in zip(store.manifest["id"], store.manifest["n_pairs"], strict=True) if id in ids}
@@ -74,6 +82,15 @@ def _check_elements(store: Store, ids: tuple[str, ...], basis: OrbitalBasis) -> 
             raise InputError(
                 f"{id} in val contains {symbol(min(unseen))}, which no structure in train has; move one to train"
             )
+
+
+def _species(store: Store, ids: tuple[str, ...]) -> dict[str, list[str]]:
+    """Return which pseudopotentials and orbitals each element has, by their checksums where records have them."""
+    found: dict[str, set[str]] = {}
+    for id in ids:
+        for element, files in species_of(store.provenance(id)).items():
+            found.setdefault(element, set()).add(files)
+    return {element: sorted(files) for element, files in sorted(found.items())}
 
 
 def _survey(store: Store, ids: tuple[str, ...]) -> tuple[OrbitalBasis, str]:
