@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nextham.core import LCAOSystem, SpinLayout
 from nextham.exceptions import InputError
@@ -77,7 +78,7 @@ def _drawn(system: LCAOSystem) -> Figure:
     title, known = system.structure().formula, system.meta[0].n_electrons is not None
     for operator, color, label in (("h0", "0.65", "H0"), ("hamiltonian", "#0072b2", "NextHAM")):
         levels = eigenproblem(system, path.k, operator=operator).energies
-        zero, width = _reference(system, operator)
+        zero, width = _reference(system, operator, levels)
         axes.plot(path.x, levels - zero, lw=0.9, color=color)
         axes.plot([], [], color=color, label=label)
         if known and operator == "hamiltonian":
@@ -94,8 +95,8 @@ def _drawn(system: LCAOSystem) -> Figure:
     return figure
 
 
-def _reference(system: LCAOSystem, operator: str) -> tuple[float, float]:
-    """Return the highest filled level and the gap (eV) on a mesh; zeros where the electrons are not counted."""
+def _reference(system: LCAOSystem, operator: str, on_path: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the highest filled level and the gap (eV) of a mesh and the path; zeros where electrons are unknown."""
     electrons = system.meta[0].n_electrons
     if electrons is None:
         return 0.0, 0.0
@@ -103,11 +104,12 @@ def _reference(system: LCAOSystem, operator: str) -> tuple[float, float]:
     steps = np.maximum(1, np.ceil(reciprocal / _MESH_INV_ANG).astype(int))
     even = SpinLayout.of(system.operators[operator]) is not SpinLayout.FULL
     mesh = KMesh.of((int(steps[0]), int(steps[1]), int(steps[2])), time_reversal=even)
-    energies = eigenproblem(system, mesh.k, operator=operator).energies
-    width = gap(energies, electrons)
+    on_mesh = eigenproblem(system, mesh.k, operator=operator).energies
+    levels = np.concatenate([on_mesh, on_path])
+    width = gap(levels, electrons)
     if width:
-        return float(np.nanmax(energies[:, round(electrons) - 1])), width
-    return fermi_level(energies, electrons), 0.0
+        return float(np.nanmax(levels[:, round(electrons) - 1])), width
+    return fermi_level(on_mesh, electrons), 0.0
 
 
 def _page(figure: Figure, id: str) -> str:
