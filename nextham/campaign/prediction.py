@@ -21,7 +21,7 @@ from nextham.data.store import Store, StoreWriter
 from nextham.dft.lcao.engine import LCAOEngine
 from nextham.exceptions import InputError, NexthamError
 from nextham.physics.symmetry import supercell
-from nextham.predict import Ensemble
+from nextham.predict import Predictor
 from nextham.predict.plot import bands_file, plot_bands
 
 STAGE: Final = "predict"  # in the ledger and the progress bar
@@ -141,12 +141,12 @@ def of_files(
     return queries
 
 
-def plan(queries: Sequence[Query], ensemble: Ensemble) -> tuple[dict[str, dict[str, Any]], tuple[Entry, ...]]:
+def plan(queries: Sequence[Query], predictor: Predictor) -> tuple[dict[str, dict[str, Any]], tuple[Entry, ...]]:
     """Return sizes and memory of each structure, and why others could not be predicted; nothing is computed."""
     found: dict[str, dict[str, Any]] = {}
     problems = []
     for query in track(queries, "plan"):
-        made = attempt(query.id, STAGE, partial(_planned, query, ensemble))
+        made = attempt(query.id, STAGE, partial(_planned, query, predictor))
         if isinstance(made, Entry):
             problems.append(made)
         else:
@@ -155,13 +155,13 @@ def plan(queries: Sequence[Query], ensemble: Ensemble) -> tuple[dict[str, dict[s
 
 
 def predict_all(
-    queries: Sequence[Query], ensemble: Ensemble, target: Target, *, abacus: bool = False, bands: Path | None = None
+    queries: Sequence[Query], predictor: Predictor, target: Target, *, abacus: bool = False, bands: Path | None = None
 ) -> Report:
     """Predict structures one at a time and write each.
 
     Args:
         queries: the structures.
-        ensemble: what predicts.
+        predictor: what predicts.
         target: a store, or with ``abacus`` the folder of ABACUS's matrix files of each structure.
         abacus: which of the two.
         bands: file for a plot of the bands; of several structures each has its id in the name.
@@ -181,7 +181,7 @@ def predict_all(
     entries = []
     with output:
         for query in track(queries, STAGE):
-            call = partial(_predict, query, ensemble, output, drawn[query.id])
+            call = partial(_predict, query, predictor, output, drawn[query.id])
             made = attempt(query.id, STAGE, call)
             entries.append(made if isinstance(made, Entry) else Entry(id=query.id, stage=STAGE, ok=True, facts=made))
         done = {entry.id: dict(entry.facts) for entry in entries if entry.ok}
@@ -197,14 +197,14 @@ def predict_all(
     return Report(target.path, done, failed)
 
 
-def _predict(query: Query, ensemble: Ensemble, output: Output, bands: Path | None) -> dict[str, Any]:
+def _predict(query: Query, predictor: Predictor, output: Output, bands: Path | None) -> dict[str, Any]:
     """Predict and write one structure; return what was measured."""
     if query.own:
-        ensemble.check(query.outline())  # before H0 is computed
+        predictor.check(query.outline())  # before H0 is computed
     start = time.perf_counter()
     system = query.read()
     read = time.perf_counter()
-    made = ensemble(system)
+    made = predictor(system)
     facts = {"atoms": len(system.numbers), "inputs_s": read - start, "model_s": time.perf_counter() - read}
     if made.uncertainty_mev is not None:
         facts["uncertainty_mev"] = made.uncertainty_mev
@@ -212,17 +212,17 @@ def _predict(query: Query, ensemble: Ensemble, output: Output, bands: Path | Non
     if bands is None:
         return facts
     try:
-        plot_bands(made.system, bands, max_memory_gb=ensemble.max_memory_gb)
+        plot_bands(made.system, bands, max_memory_gb=predictor.max_memory_gb)
     except InputError as error:
         return {**facts, "bands": "", "no_bands": str(error)}
     return {**facts, "bands": str(bands)}
 
 
-def _planned(query: Query, ensemble: Ensemble) -> dict[str, Any]:
+def _planned(query: Query, predictor: Predictor) -> dict[str, Any]:
     outline = query.outline()
-    ensemble.check(outline)
-    ensemble.check_h0(outline.meta[0].h0_definition, query.id)
-    return ensemble.cost(outline)
+    predictor.check(outline)
+    predictor.check_h0(outline.meta[0].h0_definition, query.id)
+    return predictor.cost(outline)
 
 
 def _crystal(found: Structure | NexthamError, repeats: Repeats | None) -> Structure:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nextham.data.ledger import Entry
     from nextham.dft.lcao.settings import LCAOSettings
     from nextham.dft.species.source import SpeciesSource
-    from nextham.predict import Ensemble
+    from nextham.predict import Predictor
 
 _SHOWN = 50  # structures with a line of their own
 
@@ -110,25 +110,25 @@ def predict(  # noqa: PLR0913  (options)
     """
     from nextham.campaign import Target
     from nextham.campaign.prediction import plan, predict_all
-    from nextham.predict import Ensemble
+    from nextham.predict import Predictor
     from nextham.predict.plot import check_bands
 
     if bands is not None:
         check_bands(bands)
-    ensemble = Ensemble(checkpoint, device=device.value, max_memory_gb=max_memory_gb, other_species=other_species)
+    predictor = Predictor(checkpoint, device=device.value, max_memory_gb=max_memory_gb, other_species=other_species)
     if _is_store(source):
         given = {"--settings": settings, "--species": species, "--species-lock": species_lock}
         _refuse({**given, "--pseudo-dir": pseudo_dir, "--orbital-dir": orbital_dir}, "a store has its S and H0")
-        queries = _of_store(source[0], ensemble, (split, subset, id or []), supercell)
+        queries = _of_store(source[0], predictor, (split, subset, id or []), supercell)
     else:
         _refuse({"--split": split}, "a split is of a store, but crystals are given")
         options = folders_of(pseudo_dir, orbital_dir)
         chosen, found = chosen_engine(settings, EngineName.LCAO, options, (species, species_lock))
-        queries = _of_files(source, ensemble, (chosen.lcao, found), id or [], supercell)
+        queries = _of_files(source, predictor, (chosen.lcao, found), id or [], supercell)
     if dry_run:
-        _print_plan(*plan(queries, ensemble), as_json)
+        _print_plan(*plan(queries, predictor), as_json)
         return
-    report = predict_all(queries, ensemble, Target(out, overwrite), abacus=format is Format.ABACUS, bands=bands)
+    report = predict_all(queries, predictor, Target(out, overwrite), abacus=format is Format.ABACUS, bands=bands)
     _print_report(report, as_json)
 
 
@@ -152,7 +152,7 @@ def _refuse(options: dict[str, object], why: str) -> None:
 
 def _of_store(
     path: Path,
-    ensemble: Ensemble,
+    predictor: Predictor,
     which: tuple[Path | None, str, Sequence[str]],
     repeats: tuple[int, int, int] | None,
 ) -> list[Query]:
@@ -162,14 +162,14 @@ def _of_store(
 
     split, subset, ids = which
     opened = Store(path)
-    ensemble.check_h0(opened.h0_definition, str(path))
+    predictor.check_h0(opened.h0_definition, str(path))
     chosen = ids or (Split.load(split).checked(opened.ids, str(path))[subset] if split else opened.ids)
     return of_store(opened, chosen, repeats)
 
 
 def _of_files(
     paths: Sequence[Path],
-    ensemble: Ensemble,
+    predictor: Predictor,
     engine: tuple[LCAOSettings, SpeciesSource],
     ids: Sequence[str],
     repeats: tuple[int, int, int] | None,
@@ -179,7 +179,7 @@ def _of_files(
     from nextham.structures.files import structure_files
 
     made = LCAOEngine(*engine)
-    ensemble.check_h0(made.settings.h0_definition.value, "the embedded engine (lcao.h0_definition)")
+    predictor.check_h0(made.settings.h0_definition.value, "the embedded engine (lcao.h0_definition)")
     return of_files(structure_files(paths), made, ids=ids, repeats=repeats)
 
 

@@ -1,6 +1,6 @@
 """Prediction: H0 of a structure plus the network's correction, in bounded memory."""
 
-from nextham.predict.ensemble import Ensemble, Prediction
 from nextham.predict.one import predicted
+from nextham.predict.predictor import Prediction, Predictor
 
-__all__ = ["Ensemble", "Prediction", "predicted"]
+__all__ = ["Prediction", "Predictor", "predicted"]

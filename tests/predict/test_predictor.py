@@ -10,7 +10,7 @@ from nextham.exceptions import InputError
 from nextham.model import checkpoint
 from nextham.model.settings import ModelSettings
 from nextham.physics.align import aligned
-from nextham.predict import Ensemble, predicted
+from nextham.predict import Predictor, predicted
 from nextham.predict.one import with_correction
 
 
@@ -26,14 +26,14 @@ def checkpoints(synthetic, tmp_path_factory):
 
 def test_one_checkpoint_predicts_what_its_network_does(checkpoints, synthetic):
     network, _ = checkpoint.load(checkpoints[0])
-    made = Ensemble(checkpoints[:1])(synthetic)
+    made = Predictor(checkpoints[:1])(synthetic)
     assert made.uncertainty_mev is None
     assert np.array_equal(made.system.operators["hamiltonian"], predicted(synthetic, network).operators["hamiltonian"])
     assert (made.system.meta[0].engine, made.system.meta[0].scf_steps) == ("nextham", None)
 
 
 def test_several_checkpoints_are_aligned_averaged_and_their_spread_is_told(checkpoints, synthetic):
-    made = Ensemble(checkpoints)(synthetic)
+    made = Predictor(checkpoints)(synthetic)
     systems = [predicted(synthetic, checkpoint.load(path)[0]) for path in checkpoints]
     overlap = synthetic.operator("overlap")
     first = systems[0].operator("hamiltonian")
@@ -50,28 +50,28 @@ def test_several_checkpoints_are_aligned_averaged_and_their_spread_is_told(check
 def test_an_energy_shift_is_no_uncertainty(checkpoints, synthetic, monkeypatch):
     overlap = synthetic.operators["overlap"][0]
     shifts = iter([0.0, 0.3])
-    monkeypatch.setattr("nextham.predict.ensemble.correction", lambda *_, **__: next(shifts) * overlap)
-    made = Ensemble(checkpoints[:2])(synthetic)
+    monkeypatch.setattr("nextham.predict.predictor.correction", lambda *_, **__: next(shifts) * overlap)
+    made = Predictor(checkpoints[:2])(synthetic)
     assert made.uncertainty_mev == pytest.approx(0.0, abs=1e-9)
     assert np.allclose(made.system.operators["hamiltonian"], with_correction(synthetic, 0 * overlap).operators["h0"])
 
 
 def test_what_the_checkpoints_do_not_know_is_refused(checkpoints, synthetic, alsb):
-    made = Ensemble(checkpoints[:1])
+    made = Predictor(checkpoints[:1])
     with pytest.raises(InputError, match="AlSb-zb-1 contains Al, which the model was not trained on"):
         made(alsb)
     with pytest.raises(InputError, match="synthetic has the H0 definition 'other', but the checkpoint corrects"):
         made(synthetic.with_meta(h0_definition="other"))
     with pytest.raises(InputError, match="name a checkpoint"):
-        Ensemble([])
+        Predictor([])
     with pytest.raises(InputError, match="device 'nowhere' is not there"):
-        Ensemble(checkpoints[:1], device="nowhere")
+        Predictor(checkpoints[:1], device="nowhere")
 
 
 def test_a_correction_that_is_not_finite_is_no_prediction(checkpoints, synthetic, monkeypatch):
-    monkeypatch.setattr("nextham.predict.ensemble.correction", lambda *_, **__: np.array([np.nan]))
+    monkeypatch.setattr("nextham.predict.predictor.correction", lambda *_, **__: np.array([np.nan]))
     with pytest.raises(InputError, match="the correction of synthetic is not finite"):
-        Ensemble(checkpoints[:1])(synthetic)
+        Predictor(checkpoints[:1])(synthetic)
 
 
 def test_species_files_that_were_not_trained_on_are_refused_unless_asked_for(checkpoints, synthetic, tmp_path):
@@ -86,8 +86,8 @@ def test_species_files_that_were_not_trained_on_are_refused_unless_asked_for(che
 
     same = having("@sha256:0000aaaa00001111", "@sha256:0000bbbb00002222")
     other = having("@sha256:0000cccc00001111", "@sha256:0000bbbb00002222")
-    assert Ensemble([tmp_path / "model"])(same)
-    assert Ensemble([tmp_path / "model"])(having("", ""))  # nothing is known
-    assert Ensemble([tmp_path / "model"], other_species=True)(other)
+    assert Predictor([tmp_path / "model"])(same)
+    assert Predictor([tmp_path / "model"])(having("", ""))  # nothing is known
+    assert Predictor([tmp_path / "model"], other_species=True)(other)
     with pytest.raises(InputError, match=r"synthetic has Ga with UPF 0000cccc0000 .*trained with UPF 0000aaaa0000"):
-        Ensemble([tmp_path / "model"])(other)
+        Predictor([tmp_path / "model"])(other)

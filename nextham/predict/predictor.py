@@ -29,7 +29,7 @@ class Prediction:
     uncertainty_mev: float | None  # spread of the checkpoints, None of a single one
 
 
-class Ensemble:
+class Predictor:
     """Networks ready to predict."""
 
     def __init__(
