@@ -1,4 +1,4 @@
-"""``nextham train``, ``nextham finetune`` and ``nextham predict``."""
+"""``nextham train`` and ``nextham finetune``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("train")(train)
     app.command("finetune")(finetune)
-    app.command("predict")(predict)
 
 
 def train(  # noqa: PLR0913, PLR0917  (one argument per option)
@@ -78,22 +77,3 @@ def finetune(  # noqa: PLR0913, PLR0917  (one argument per option)
 
 def _report(out: Path, metrics: dict[str, float]) -> None:
     typer.echo(f"{out / 'best'}: " + ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
-
-
-def predict(  # noqa: PLR0913, PLR0917  (one argument per option)
-    store: Annotated[Path, typer.Argument(help="Store with H0 and S.")],
-    checkpoint: Annotated[Path, typer.Option("--checkpoint", help="Checkpoint folder, e.g. DIR/best.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Prediction store to write.")],
-    split: Annotated[Path | None, typer.Option("--split", help="Split file; predicts one of its lists.")] = None,
-    subset: Annotated[str, typer.Option("--subset", help="Which list of the split.")] = "test",
-    id: Annotated[list[str] | None, typer.Option("--id", help="Predict this structure; may be repeated.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing store.")] = False,
-) -> None:
-    """Predict Hamiltonians of a store's structures: all of them, those of a split's list, or those named."""
-    from nextham.data.splits import Split
-    from nextham.data.store import Store
-    from nextham.predict import predict as run
-
-    opened = Store(store)
-    ids = tuple(id or (Split.load(split).checked(opened.ids, str(store))[subset] if split else opened.ids))
-    run(opened, checkpoint, out=out, ids=ids, overwrite=overwrite)

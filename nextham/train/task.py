@@ -14,7 +14,7 @@ from nextham.data.store import Store
 from nextham.exceptions import InputError
 from nextham.model import checkpoint
 from nextham.model.batch import Vocabulary
-from nextham.model.checkpoint import Card
+from nextham.model.checkpoint import Card, species_of
 from nextham.model.network import NextHAM
 from nextham.model.statistics import Statistics
 from nextham.train.loader import Loader
@@ -107,16 +107,17 @@ def prepare(
     _check_operators(store, (*names, *val_ids))
     basis, digest = _survey(store, names)
     training = settings.train.model_dump(mode="json") | {"devices": n_processes}
-    network = None
+    network, species = None, _species(store, names)
     if start is not None:
         network, known, settings = start.load(store, settings)
         _check_shells(basis, known, f"{start.checkpoint}")
         basis, training = known.basis | basis, training | start.facts()
+        species = {z: sorted({*known.species.get(z, []), *species.get(z, [])}) for z in {**known.species, **species}}
     _check_elements(store, val_ids, basis)
     if settings.train.patience_epochs is not None and not val_ids:
         raise InputError("train.patience_epochs needs structures in val; add some to the split or remove the setting")
     vocabulary = Vocabulary(basis, settings.model.target)
-    card = Card(settings.model, basis, store.h0_definition, digest, dict(split.sha256), training)
+    card = Card(settings.model, basis, store.h0_definition, digest, dict(split.sha256), training, species=species)
     train, val = (_loader(store, ids, Builder(vocabulary, settings)) for ids in (names, val_ids))
     units = [typical_trace(batch) for batch in track(train.batches(), "preparing", total=None)]
     statistics = Statistics.measure(train.batches, vocabulary, delta=settings.model.delta)
@@ -156,6 +157,15 @@ def _check_elements(store: Store, ids: tuple[str, ...], basis: OrbitalBasis) -> 
             raise InputError(
                 f"{id} in val contains {symbol(min(unseen))}, which no structure in train has; move one to train"
             )
+
+
+def _species(store: Store, ids: tuple[str, ...]) -> dict[str, list[str]]:
+    """Return which pseudopotentials and orbitals each element has, by their checksums where records have them."""
+    found: dict[str, set[str]] = {}
+    for id in ids:
+        for element, files in species_of(store.provenance(id)).items():
+            found.setdefault(element, set()).add(files)
+    return {element: sorted(files) for element, files in sorted(found.items())}
 
 
 def _survey(store: Store, ids: tuple[str, ...]) -> tuple[OrbitalBasis, str]:
