@@ -52,8 +52,8 @@ def _pw92(rs: Tensor) -> Tensor:
     return -2 * a * (1 + a1 * rs) * torch.log1p(1 / (2 * a * series))
 
 
-def xc_potential(density: Tensor, core: Tensor | None, grid: FFTGrid) -> tuple[Tensor, Tensor]:
-    """Return V_xc (n_points,) in Ry and the energy E_xc () in Ry of a density and a core density.
+def xc_potential(density: Tensor, core: Tensor | None, grid: FFTGrid) -> Tensor:
+    """Return V_xc (n_points,) in Ry of a density and a core density.
 
     Only gradients and the divergence are cut to the sphere of the grid, not the density and not the potential.
     """
@@ -61,22 +61,17 @@ def xc_potential(density: Tensor, core: Tensor | None, grid: FFTGrid) -> tuple[T
     slope = grid.gradient(n)
     slope2 = (slope * slope).sum(dim=0)
     potential, field = torch.zeros_like(n), torch.zeros_like(n)
-    energy = torch.zeros((), dtype=torch.float64, device=n.device)
     step = cut_of(n.device).xc_points
     for begin in range(0, len(n), step):
         rows = slice(begin, begin + step)
-        v, h, e = _derivatives(n[rows], slope2[rows])
-        potential[rows], field[rows] = v, h
-        energy += e
-    return potential - grid.divergence(2 * field * slope), energy * grid.weight
+        potential[rows], field[rows] = _derivatives(n[rows], slope2[rows])
+    return potential - grid.divergence(2 * field * slope)
 
 
-def _derivatives(n: Tensor, slope2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return ∂e/∂n, ∂e/∂|∇n|² and Σ e; a negative density counts as its modulus, without gradient."""
+def _derivatives(n: Tensor, slope2: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ∂e/∂n and ∂e/∂|∇n|²; a negative density counts as its modulus, without gradient."""
     filled = n.abs() > _LDA_FROM
     a = torch.where(filled, n.abs(), 1.0).requires_grad_(True)
     b = torch.where(filled & (n > 0), slope2, 0.0).requires_grad_(True)
-    e = energy_density(a, b)
-    de_dn, de_ds = torch.autograd.grad(e.sum(), (a, b))
-    total = (e.detach() * filled * n.sign()).sum()
-    return de_dn * filled, de_ds * (filled & (n > 0)), total
+    de_dn, de_ds = torch.autograd.grad(energy_density(a, b).sum(), (a, b))
+    return de_dn * filled, de_ds * (filled & (n > 0))
