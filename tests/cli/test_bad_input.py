@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 
 import pytest
 from made_up_species import SHELLS, SPECIES, orb_text, upf_text
@@ -58,6 +60,49 @@ def test_memory_is_estimated_before_even_the_k_points_exist(place):
     assert cause == "bad-input"
     assert message.startswith("SiC (CSi) needs about ")
     assert message.endswith("max_memory_gb is 8: raise it, or use fewer k points (kspacing_inv_bohr)")
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize(
+    ("recipe", "cure"),
+    [
+        *(({"ecutwfc_ry": cutoff}, "a smaller cell or ecutwfc_ry") for cutoff in (1e6, 1e9, 1e300)),
+        *(({"kmesh": None, "kspacing_inv_bohr": k}, "fewer k points (kspacing_inv_bohr)") for k in (1e-4, 1e-320)),
+        ({"kmesh": [10**150] * 3}, "fewer k points (kspacing_inv_bohr)"),
+    ],
+)
+def test_absurd_settings_are_refused_at_once_and_not_tried(place, recipe, cure, dry_run):
+    start = time.perf_counter()
+    done = run(place, "scf", *(["--dry-run"] if dry_run else []), **recipe)
+    assert time.perf_counter() - start < 5
+    sentence = str(done.exception) if dry_run else failure(place, done)[1]
+    assert re.search(r"SiC \(CSi\) needs about ([\d.]{3,9}|\de\+\d+|inf) GB, ", sentence)
+    assert sentence.endswith(f"max_memory_gb is 8: raise it, or use {cure}")
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "sentence"),
+    [
+        ("Si.upf", 'z_valence="4.0"', 'z_valence="13"', "PP_HEADER has z_valence=13, but PP_LOCAL ends as"),
+        (
+            "Si.upf",
+            'number_of_proj="3"',
+            'number_of_proj="1e400"',
+            "PP_HEADER has number_of_proj='1e400', which is not",
+        ),
+        ("Si.upf", 'mesh_size="1001"', 'mesh_size="0"', "PP_HEADER has mesh_size='0', which is not a whole number"),
+        ("Si.orb", "dr    0.01", "dr    ..", "Si.orb has dr .., which is not a number"),
+    ],
+)
+def test_damaged_species_are_refused_with_file_and_key(place, name, old, new, sentence):
+    text = (place / name).read_text()
+    assert old in text
+    (place / name).write_text(text.replace(old, new))
+    cause, message = failure(place, run(place, "h0"))
+    assert cause == "bad-input"
+    assert message.startswith(f"SiC: {place}/{name}")
+    assert sentence in message
+    assert message.endswith("fetch the file again")
 
 
 def wrong_files():

@@ -5,12 +5,16 @@ f(G) = (1/N) Σ_r f(r) e^(-iG·r); what is said to be on the sphere has only G w
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+_ABSURD_EDGE: Final = 1e5  # points along one axis
 
 
 class FFTGrid:
@@ -115,19 +119,26 @@ def grid_shape(cell: NDArray[np.float64], ecut_ry: float) -> tuple[int, int, int
     return tuple(_smooth(2 * _largest_index(cell, ecut_ry, axis) + 1) for axis in range(3))  # type: ignore[return-value]
 
 
+def count_points(cell: NDArray[np.float64], ecut_ry: float) -> float:
+    """Return the number of points; of absurdly long axes without rounding it up, so that it always costs nothing."""
+    edges = np.sqrt(ecut_ry) * np.linalg.norm(cell, axis=1) / np.pi  # 2M, not yet a whole number
+    return float(math.prod(edges.tolist() if edges.max() > _ABSURD_EDGE else grid_shape(cell, ecut_ry)))
+
+
 def _largest_index(cell: NDArray[np.float64], ecut_ry: float, axis: int) -> int:
-    """Return the largest m along an axis of any lattice vector G = Σ m_a b_a with |G|² <= E_cut."""
+    """Return the largest m along an axis of any lattice vector G = Σ m_a b_a with |G|² <= E_cut.
+
+    |G|² is a parabola in the last of the other two indices: of each row only the integers next to its minimum count.
+    """
     b = 2 * np.pi * np.linalg.inv(cell).T
     bounds = (np.sqrt(ecut_ry) * np.linalg.norm(cell, axis=1) / (2 * np.pi)).astype(int) + 1
     others = [a for a in range(3) if a != axis]
-    plane = (
-        np.stack(np.meshgrid(*(np.arange(-bounds[a], bounds[a] + 1) for a in others), indexing="ij"), axis=-1).reshape(
-            -1, 2
-        )
-        @ b[others]
-    )
+    rows = np.arange(-bounds[others[0]], bounds[others[0]] + 1)
     for m in range(int(bounds[axis]), 0, -1):
-        if (((plane + m * b[axis]) ** 2).sum(axis=1) <= ecut_ry).any():
+        lowest = -(rows[:, None] * b[others[0]] + m * b[axis]) @ b[others[1]] / (b[others[1]] @ b[others[1]])
+        near = np.floor(lowest)[:, None] + np.array([0, 1])
+        indices = np.stack([np.broadcast_to(rows[:, None], near.shape), near], axis=-1).reshape(-1, 2)
+        if (((indices @ b[others] + m * b[axis]) ** 2).sum(axis=1) <= ecut_ry).any():
             return m
     return 0
 

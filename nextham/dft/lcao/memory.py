@@ -11,7 +11,7 @@ import torch
 from nextham.dft.engine import Cause, RunError
 from nextham.dft.lcao.crystal import Crystal
 from nextham.dft.lcao.device import cut_of, free_bytes
-from nextham.dft.lcao.grid import grid_shape
+from nextham.dft.lcao.grid import count_points
 from nextham.dft.lcao.settings import LCAOSettings
 
 _GIB: Final = 2**30
@@ -24,6 +24,7 @@ _K_MATRICES: Final = 6  # (2n, 2n) complex per k point
 _XC_ARRAYS: Final = 60  # real functions on the points whose exchange and correlation is computed at once
 _BATCH_COPIES: Final = 5  # of the orbitals of one batch of boxes
 _PADDED: Final = 1.2  # boxes of a batch have one shape
+_COUNTLESS: Final = 10**30  # k points; more would not fit into a float
 _LIBRARIES: Final = 0.3 * _GIB  # work space of the solvers on an accelerator
 
 
@@ -51,7 +52,7 @@ class MemoryEstimate:
 def estimate_memory(crystal: Crystal, settings: LCAOSettings, n_k: int) -> MemoryEstimate:
     """Return the memory that a structure needs; n_k: k points of the SCF, 0 for H0 alone."""
     cut = cut_of(torch.device(settings.device), settings.box_edge_bohr)
-    n_grid = int(np.prod(grid_shape(crystal.cell, 4 * settings.ecutwfc_ry)))
+    n_grid = count_points(crystal.cell, 4 * settings.ecutwfc_ry)
     histories = 3 * settings.mixing_history if n_k else 0
     grid = 8.0 * (n_grid * (_GRID_ARRAYS + histories) + min(n_grid, cut.xc_points) * _XC_ARRAYS)
     reach = crystal.orbital_cutoffs + cut.edge_bohr
@@ -65,7 +66,7 @@ def estimate_memory(crystal: Crystal, settings: LCAOSettings, n_k: int) -> Memor
     per_cell = 4 / 3 * np.pi * widest**3 / crystal.volume  # images of the cell that one orbital sees
     operator = 8.0 * n * n * max(per_cell, 1 / crystal.n_atoms) / 2
     copies = _H0_COPIES + (_SCF_COPIES if n_k else 0)
-    k_space = 16.0 * n_k * _K_MATRICES * (2 * n) ** 2
+    k_space = 16.0 * min(n_k, _COUNTLESS) * _K_MATRICES * (2 * n) ** 2
     return MemoryEstimate(grid, kept + in_work, copies * operator, k_space)
 
 
@@ -84,18 +85,22 @@ def check_memory(crystal: Crystal, settings: LCAOSettings, n_k: int, *, id: str)
         "k_space": "fewer k points (kspacing_inv_bohr)",
     }
     most = max(parts, key=lambda name: float(parts[name]))
-    share = f"{parts[most] / _GIB:.1f} GB of it for {most.replace('_', ' ')}"
+    share = f"{_gib(parts[most])} GB of it for {most.replace('_', ' ')}"
     name = f"{id} ({crystal.structure.formula})"
     if need.total > settings.max_memory_gb * _GIB:
         raise RunError(
             Cause.BAD_INPUT,
-            f"{name} needs about {need.total / _GIB:.1f} GB, {share}; max_memory_gb is {settings.max_memory_gb:g}: "
+            f"{name} needs about {_gib(need.total)} GB, {share}; max_memory_gb is {settings.max_memory_gb:g}: "
             f"raise it, or use {cures[most]}",
         )
     free = free_bytes(torch.device(settings.device))
     if free is not None and need.on_device > free:
         raise RunError(
             Cause.OUT_OF_MEMORY,
-            f"{name} needs about {need.on_device / _GIB:.1f} GB on {settings.device}, {share}, and "
-            f"{free / _GIB:.1f} GB are free there: use fewer processes on it, {cures[most]}, or device: cpu",
+            f"{name} needs about {_gib(need.on_device)} GB on {settings.device}, {share}, and "
+            f"{_gib(free)} GB are free there: use fewer processes on it, {cures[most]}, or device: cpu",
         )
+
+
+def _gib(size: float) -> str:
+    return f"{size / _GIB:.1f}" if size < 1e6 * _GIB else f"{size / _GIB:.0e}"

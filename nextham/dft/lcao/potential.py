@@ -27,7 +27,7 @@ class LocalPotential:
 
     def of_density(self, density: Tensor) -> Tensor:
         """Return V (n_points,), Ry, of a valence density."""
-        v_xc, _ = xc_potential(density, self.atoms.core, self.grid)
+        v_xc = xc_potential(density, self.atoms.core, self.grid)
         return self.atoms.local + self.grid.hartree(density) + v_xc
 
     def of_h0(self, definition: H0Definition) -> Tensor:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from nextham.dft.lcao.grid import FFTGrid, grid_shape
+from nextham.dft.lcao.grid import FFTGrid, count_points, grid_shape
 
 CELL = np.array([[5.0, 0.3, 0.0], [0.2, 6.0, 0.4], [0.0, -0.5, 5.5]])
 
@@ -18,15 +18,41 @@ def points(grid):
     return f.reshape(-1, 3)
 
 
+def is_smooth(n):
+    for prime in (2, 3, 5):
+        while n % prime == 0:
+            n //= prime
+    return n == 1
+
+
 def test_shape_is_smooth_and_holds_the_sphere(grid):
-    for n in grid.shape:
-        rest = n
-        for p in (2, 3, 5):
-            while rest % p == 0:
-                rest //= p
-        assert rest == 1
+    assert all(is_smooth(n) for n in grid.shape)
     assert grid_shape(np.eye(3) * 2 * np.pi, 1.0) == (3, 3, 3)
     assert grid_shape(np.eye(3) * 2 * np.pi * 3, 1.0) == (8, 8, 8)  # 2·3 + 1 = 7 has a prime above 5
+
+
+def largest_indices(cell, ecut_ry):
+    """The largest |m| of each axis over every G of a box that holds the sphere."""
+    b = 2 * np.pi * np.linalg.inv(cell).T
+    bounds = (np.sqrt(ecut_ry) * np.linalg.norm(cell, axis=1) / (2 * np.pi)).astype(int) + 1
+    m = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in bounds), indexing="ij"), axis=-1).reshape(-1, 3)
+    return m[((m @ b) ** 2).sum(axis=1) <= ecut_ry].max(axis=0)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_plane_wave_of_the_sphere_is_left_out_and_none_added(seed):
+    rng = np.random.default_rng(seed)
+    cell = 6 * (np.eye(3) + 0.35 * rng.normal(size=(3, 3)))
+    ecut = float(rng.uniform(3, 60))
+    for n, m in zip(grid_shape(cell, ecut), largest_indices(cell, ecut), strict=True):
+        assert n >= 2 * m + 1
+        assert not any(is_smooth(k) for k in range(2 * m + 1, n))
+
+
+def test_points_are_counted_before_there_are_any():
+    assert count_points(CELL, 30.0) == np.prod(grid_shape(CELL, 30.0))
+    assert count_points(CELL, 1e12) == pytest.approx(1e18 * np.linalg.norm(CELL, axis=1).prod() / np.pi**3)
+    assert count_points(CELL, 1e300) == np.inf
 
 
 def test_gradient_divergence_and_hartree_of_a_plane_wave(grid):

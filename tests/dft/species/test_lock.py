@@ -98,7 +98,10 @@ BAD_FILES = {
     "O.orb": (orb_text("F"), "O.orb is of F, but it is named for O"),
     "N.orb": ("Element   N\n", "N.orb is not an .orb file"),
     "x.orb": (orb_text("Xx"), "x.orb: 'Xx' is not an element symbol"),
-    "y.orb": (orb_text("N").replace("Energy Cutoff(Ry)   20", "Energy Cutoff(Ry)   2e"), "y.orb: could not convert"),
+    "y.orb": (
+        orb_text("N").replace("Energy Cutoff(Ry)   20", "Energy Cutoff(Ry)   2e"),
+        "y.orb has Energy Cutoff(Ry) 2e, which",
+    ),
 }
 
 

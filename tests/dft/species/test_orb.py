@@ -30,14 +30,34 @@ def test_orbitals_are_read_in_order_and_normalised(files):
     ("change", "message"),
     [
         (lambda t: t[: 2 * len(t) // 3], "is cut short"),
-        (lambda t: t.replace("Sorbital-->  2", "Sorbital-->  3"), "the one with L = 0, N = 2 is missing"),
-        (lambda t: t.replace("Mesh", "Mush"), "is not an .orb file"),
+        (lambda t: t.replace("Sorbital-->  2", "Sorbital-->  3"), "it announces 5 orbitals and holds 4"),
+        (lambda t: t.replace("Sorbital-->  2", "Sorbital-->  999999999"), "announces 1000000001 orbitals and holds 4"),
+        (lambda t: t.replace("Sorbital-->  2", f"Sorbital-->  {'9' * 5000}"), "9, which is not a whole number below"),
+        (lambda t: t.replace("Sorbital-->  2", "Sorbital-->  1"), "it announces 3 orbitals and holds 4"),
+        (lambda t: t.replace("   0   0   1\n", "   0   0   0\n"), "lacks the orbital with L = 0, N = 1"),
+        (lambda t: t.replace("   0   0   1\n", "   0   0.5   1\n"), "not a number"),
+        (lambda t: t.replace("Mesh", "Mush"), "is not an .orb file: it has no line with Mesh and its value"),
+        (lambda t: t.replace("Element", "Elephant"), "is not an .orb file: it has no line with Element and its value"),
+        (lambda t: t.replace("Mesh   501", "Mesh   -5"), "has Mesh -5, which is not a whole number"),
+        (lambda t: t.replace("Mesh   501", "Mesh   4"), "an orbital has 501 of 4 values"),
+        (lambda t: t.replace("dr    0.01", "dr    .."), r"has dr \.\., which is not a number"),
+        (lambda t: t.replace("dr    0.01", "dr    0"), "has dr 0, which is no step"),
+        (lambda t: t.replace("dr    0.01", "dr    1e400"), "has dr 1e400, which is not a number"),
+        (lambda t: t.replace("dr    0.01", "dr    0.02"), "5, which is not where Mesh and dr end, 10"),
+        (lambda t: t.replace("Cutoff(Ry)   20", "Cutoff(Ry)   --"), r"Energy Cutoff\(Ry\) --, which is not a number"),
         (lambda t: t.replace("0.00000000000000e+00", "nonsense"), "not a number"),
+        (lambda t: t.replace("0.00000000000000e+00", "nan"), "zero or not finite"),
     ],
 )
 def test_broken_orbitals(files, change, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as caught:
         read_orb(files("", change(orb_text()))[1])
+    assert str(caught.value).endswith("; fetch the file again")
+
+
+def test_older_heads_without_arrow_lengths_or_radius_are_read(files):
+    text = orb_text().replace("orbital-->", "orbital---->").replace("Radius Cutoff(a.u.)  5.0\n", "")
+    assert read_orb(files("", text)[1]).shells == (0, 0, 1, 2)
 
 
 def test_species_belong_together(files):

@@ -17,9 +17,10 @@ from nextham.dft.species.generate.spin_orbit import Splitting
 from nextham.dft.species.lock import LOCK, Lock, read_lock, write_lock
 from nextham.dft.species.locking import lock_element
 from nextham.dft.species.provenance import PROVENANCE, read_provenance
+from nextham.units import HARTREE_EV
 
 GENERATOR_VERSION: Final = "1"
-_MEV_PER_HARTREE = 27211.386
+_MEV_PER_HARTREE: Final = 1000 * HARTREE_EV
 
 
 @dataclass(frozen=True)
