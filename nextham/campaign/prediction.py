@@ -103,8 +103,10 @@ class Report:
         return sum(found) / len(found) if found else None
 
 
-def of_store(store: Store, ids: Sequence[str], repeats: Repeats | None = None) -> list[Query]:
-    """Return structures of a store, or supercells into which their S and H0 are folded."""
+def of_store(
+    store: Store, ids: Sequence[str], operators: Collection[str], repeats: Repeats | None = None
+) -> list[Query]:
+    """Return structures of a store with these operators, or supercells into which they are folded."""
 
     def read(id: str, operators: Collection[str]) -> LCAOSystem:
         system = store.read(id, operators)
@@ -117,7 +119,7 @@ def of_store(store: Store, ids: Sequence[str], repeats: Repeats | None = None) -
         )
 
     return [
-        Query(_named(id, repeats), partial(read, id, ()), partial(read, id, ("overlap", "h0")), repeats is not None)
+        Query(_named(id, repeats), partial(read, id, ()), partial(read, id, operators), repeats is not None)
         for id in store.known(ids)
     ]
 

@@ -176,7 +176,7 @@ def _of_store(
     opened = Store(path)
     predictor.check_h0(opened.h0_definition, str(path))
     chosen = ids or (Split.load(split).checked(opened.ids, str(path))[subset] if split else opened.ids)
-    return of_store(opened, chosen, repeats)
+    return of_store(opened, chosen, predictor.operators, repeats)
 
 
 def _of_files(

@@ -17,12 +17,14 @@ from torch import Tensor
 
 from nextham.model.attention import Block, Edges
 from nextham.model.batch import Batch, Blocks, Group
+from nextham.model.components import COMPONENTS
 from nextham.model.irreps import Hidden
 from nextham.model.network import NextHAM
 from nextham.model.settings import ModelSettings
 
 _PATHS: Final = tuple(f.name for f in dataclasses.fields(Blocks) if f.name not in ("groups", "amplitude"))
 _COPIES: Final = 24  # of an edge's features that exist at once in a block or in the readout, measured
+_READ_COPIES: Final = 4  # more for each interval of distances with a readout of its own
 _PLENTY: Final = 2048  # edges in a chunk: more are not faster on a CPU
 _MOST: Final = 65536  # and on an accelerator
 _GIB: Final = 2**30
@@ -45,10 +47,12 @@ class Cost:
         feature = hidden.dim * settings.channels
         turns = sum((2 * l + 1) ** 2 for l in range(settings.lmax + 1))
         invariants = settings.n_radial + 2 * settings.embedding + settings.width
-        batch = n_values * (2 * itemsize + 4 * 8) + n_edges * turns * (itemsize + 8)
+        rows = COMPONENTS[settings.target][-1].rows.stop
+        batch = n_values * (len(settings.descriptors) * rows * itemsize + 4 * 8) + n_edges * turns * (itemsize + 8)
         held = itemsize * (n_edges * (feature + invariants + 4) + 8 * n_atoms * feature)
         gates = len(hidden.irreps) * settings.channels + 4 * settings.width
-        return cls(batch, held, itemsize * (_COPIES * feature + 3 * turns + 3 * gates))
+        copies = _COPIES + _READ_COPIES * len(settings.ensemble)
+        return cls(batch, held, itemsize * (copies * feature + 3 * turns + 3 * gates))
 
     def plain(self, n_edges: int) -> float:
         """Return the bytes of an evaluation at once."""

@@ -46,7 +46,7 @@ def bands_memory_gb(system: LCAOSystem) -> float:
 
 
 def plot_bands(system: LCAOSystem, path: Path, *, max_memory_gb: float | None = None) -> None:
-    """Draw the bands of one structure's Hamiltonian, and of its H0 in grey, along the standard path.
+    """Draw the bands of one structure's Hamiltonian, and of H0 in grey where it is known, along the standard path.
 
     Energies count from the highest filled level of each where the number of electrons is known. Levels come
     from dense matrices: the cost grows with the third power of the orbitals.
@@ -77,6 +77,8 @@ def _drawn(system: LCAOSystem) -> Figure:
     axes = figure.subplots()
     title, known = system.structure().formula, system.meta[0].n_electrons is not None
     for operator, color, label in (("h0", "0.65", "H0"), ("hamiltonian", "#0072b2", "NextHAM")):
+        if operator not in system.operators:
+            continue
         levels = eigenproblem(system, path.k, operator=operator).energies
         zero, width = _reference(system, operator, levels)
         axes.plot(path.x, levels - zero, lw=0.9, color=color)

@@ -15,6 +15,7 @@ from nextham.core import LCAOSystem, Provenance
 from nextham.exceptions import InputError
 from nextham.model import checkpoint
 from nextham.model.batch import Vocabulary
+from nextham.model.settings import ModelSettings
 from nextham.physics.align import shift_of
 from nextham.physics.nearnull import FLOOR
 from nextham.predict.one import correction, cost_of, with_correction
@@ -67,13 +68,20 @@ class Predictor:
         self.max_memory_gb, self.other_species, self.floor = max_memory_gb, other_species, floor
         for path, card in zip(self.paths[1:], self.cards[1:], strict=True):
             self.cards[0].check_h0(card.h0_definition, path)
-            if (card.settings.target, card.settings.delta) != (
-                self.cards[0].settings.target,
-                self.cards[0].settings.delta,
-            ):
+            if (card.settings.target, card.settings.delta) != (self.settings.target, self.settings.delta):
                 raise InputError(
                     f"{path} and {self.paths[0]} learn different things (model.target, model.delta); choose like ones"
                 )
+
+    @property
+    def settings(self) -> ModelSettings:
+        """Settings of the first checkpoint; all predict the same quantity."""
+        return self.cards[0].settings
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """What is read of a structure."""
+        return tuple(dict.fromkeys(name for card in self.cards for name in card.settings.operators))
 
     def check_h0(self, h0_definition: str, where: str) -> None:
         """Raise InputError unless an H0 is the one that the checkpoints correct."""
@@ -108,9 +116,8 @@ class Predictor:
                 "from all that it was trained on"
             )
         rows, spread = _statistics(system, first, others) if others else (first, None)
-        settings = self.cards[0].settings
-        floor = self.floor if settings.delta and system.n_orb.sum() <= _MOST_ORBITALS else 0.0
-        return Prediction(with_correction(system, rows, settings, floor=floor), spread, damped=floor > 0)
+        floor = self.floor if self.settings.delta and system.n_orb.sum() <= _MOST_ORBITALS else 0.0
+        return Prediction(with_correction(system, rows, self.settings, floor=floor), spread, damped=floor > 0)
 
     def cost(self, system: LCAOSystem) -> dict[str, Any]:
         """Return sizes and memory of a structure, whose operators need not be there, as JSON values."""

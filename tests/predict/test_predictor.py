@@ -94,3 +94,13 @@ def test_species_files_that_were_not_trained_on_are_refused_unless_asked_for(che
     assert Predictor([tmp_path / "model"], other_species=True)(other)
     with pytest.raises(InputError, match=r"synthetic has Ga with UPF 0000cccc0000 .*trained with UPF 0000aaaa0000"):
         Predictor([tmp_path / "model"])(other)
+
+
+def test_networks_that_learn_different_things_have_no_mean(checkpoints, synthetic, tmp_path):
+    card = checkpoint.Card(ModelSettings(target="pauli", delta=False, descriptors=()), synthetic.basis, "synthetic")
+    checkpoint.save(tmp_path / "model", checkpoint.build(card).state_dict(), card)
+    made = Predictor([tmp_path / "model"])
+    assert made.operators == ("overlap",)
+    assert made(synthetic.without("h0", "hamiltonian")).system.operators["hamiltonian"].shape[0] == 4
+    with pytest.raises(InputError, match="model predicts another quantity"):
+        Predictor([checkpoints[0], tmp_path / "model"])
