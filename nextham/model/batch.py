@@ -4,82 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from functools import cache
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nextham.core import BlockMatrix, LCAOSystem, OrbitalBasis, symbol
-from nextham.exceptions import InputError
-from nextham.model.components import COMPONENTS, SpinIrreps, spin_irreps, spin_turns, to_rows
+from nextham.core import BlockMatrix, LCAOSystem
+from nextham.model.components import SpinIrreps, spin_irreps, spin_turns, to_rows
 from nextham.model.irreps import BlockIrreps, Irrep, block_irreps, wigner_matrices
-from nextham.model.labels import aligned_target, check_finite
+from nextham.model.labels import aligned_rows, aligned_target, check_finite
 from nextham.model.on_device import OnDevice
 from nextham.model.settings import ModelSettings
-
-
-class Kind(NamedTuple):
-    """What paths with one set of weights share: spin ⊗ (l_i ⊗ l_j -> l) -> total, of one component."""
-
-    component: int
-    l_i: int
-    l_j: int
-    l: int
-    total: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Vocabulary:
-    """What the network can name: elements, their shells, and the kinds of path."""
-
-    basis: OrbitalBasis
-    target: str = "spin-scalar"
-
-    @property
-    def elements(self) -> dict[int, int]:
-        """Row of each atomic number in the element embedding."""
-        return {z: k for k, z in enumerate(self.basis)}
-
-    @property
-    def shells(self) -> dict[int, int]:
-        """Row of the first shell of each atomic number in a shell embedding."""
-        counts = np.cumsum([0, *(len(self.basis.shells(z)) for z in self.basis)])
-        return {z: int(counts[k]) for k, z in enumerate(self.basis)}
-
-    @property
-    def n_shells(self) -> int:
-        """Number of shells of all elements together."""
-        return sum(len(self.basis.shells(z)) for z in self.basis)
-
-    @property
-    def kinds(self) -> dict[Kind, int]:
-        """Row of each kind of path."""
-        ls = sorted({l for z in self.basis for l in self.basis.shells(z)})
-        names = [
-            Kind(k, i, j, l, total)
-            for k, component in enumerate(COMPONENTS[self.target])
-            for i in ls
-            for j in ls
-            for l in range(abs(i - j), i + j + 1)
-            for total in range(abs(l - component.rank), l + component.rank + 1)
-        ]
-        return {name: k for k, name in enumerate(names)}
-
-    def check(self, system: LCAOSystem) -> None:
-        """Raise InputError unless every element has the shells that the network knows."""
-        for z in system.basis:
-            if z not in self.basis:
-                known = ", ".join(symbol(e) for e in self.basis)
-                raise InputError(
-                    f"{_owner(system, z)} contains {symbol(z)}, which the model was not trained on ({known})"
-                )
-            if system.basis.shells(z) != self.basis.shells(z):
-                raise InputError(
-                    f"{_owner(system, z)} has {system.basis.label(z)} orbitals on {symbol(z)}, "
-                    f"but the model was trained with {self.basis.label(z)}"
-                )
+from nextham.model.vocabulary import Kind, Vocabulary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,6 +85,7 @@ class Batch(OnDevice):
     multiplicity: Tensor  # (n_values,)
     overlap: Tensor  # (n_values,) float64
     target: Tensor | None  # (n_spin, n_values) eV, float64: real rows of H - H0 - μ* S, Re h_0 first
+    h0_error: Tensor | None  # the same of H0 - H: what a prediction has to beat
     n_structures: int
 
     @classmethod
@@ -174,6 +112,7 @@ class Batch(OnDevice):
         ij, vectors = system.pairs.ij[rows], system.vectors[rows]
         both = np.concatenate([vectors, -vectors]).reshape(-1, 3)
         pair = overlap.pair_of_value
+        target = torch.from_numpy(aligned_target(system, settings)) if labels else None
         return cls(
             element=torch.tensor([vocabulary.elements[int(z)] for z in system.numbers]),
             edge_i=torch.from_numpy(np.concatenate([ij[:, 0], ij[:, 1]])),
@@ -186,7 +125,8 @@ class Batch(OnDevice):
             structure_of_value=torch.from_numpy(system.structure_of_pair[pair]),
             multiplicity=torch.from_numpy(system.pairs.multiplicity[pair]).to(torch.float64),
             overlap=torch.tensor(overlap.values[0]),
-            target=torch.from_numpy(aligned_target(system, settings)) if labels else None,
+            target=target,
+            h0_error=_h0_error(system, settings, target),
             n_structures=len(system),
         )
 
@@ -202,6 +142,12 @@ class Batch(OnDevice):
     def n_edges(self) -> int:
         """Number of directed edges."""
         return len(self.edge_i)
+
+
+def _h0_error(system: LCAOSystem, settings: ModelSettings, target: Tensor | None) -> Tensor | None:
+    if target is None or settings.delta:
+        return None if target is None else -target
+    return torch.from_numpy(-aligned_rows(system, system.correction, settings.target))
 
 
 def _blocks(
@@ -289,8 +235,3 @@ def _path_rows(
         kind = (kinds[Kind(component, *ls, l, irrep.l)] for ls in ((l_i, l_j), (l_j, l_i)))
         rows.append((start[0] + s_i, start[1] + s_j, *kind, sign, irrep.l, component == 0 and irrep.l == 0))
     return np.array(rows).T
-
-
-def _owner(system: LCAOSystem, z: int) -> str:
-    atom = int(np.flatnonzero(system.numbers == z)[0])
-    return system.ids[int(np.searchsorted(system.atom_ptr, atom, side="right")) - 1]

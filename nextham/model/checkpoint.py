@@ -18,10 +18,10 @@ from nextham.console import first_problem
 from nextham.core import OrbitalBasis, Provenance, symbol
 from nextham.exceptions import InputError
 from nextham.files import whole
-from nextham.model.batch import Vocabulary
 from nextham.model.network import NextHAM
 from nextham.model.settings import ModelSettings
 from nextham.model.statistics import Statistics
+from nextham.model.vocabulary import Vocabulary
 
 SCHEMA_VERSION: Final = 1
 _UNITS: Final = {"energy": "eV", "length": "angstrom"}

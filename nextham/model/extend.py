@@ -8,9 +8,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from nextham.model.batch import Vocabulary
 from nextham.model.heads import PathWeights, Readout, Scales
 from nextham.model.network import NextHAM
+from nextham.model.vocabulary import Vocabulary
 
 Key = TypeVar("Key", bound=Hashable)
 Shell = tuple[int, int, int]  # element, l, zeta

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nextham.model.batch import Blocks, Group, Vocabulary
+from nextham.model.batch import Blocks, Group
 from nextham.model.irreps import Hidden, Irrep
 from nextham.model.layers import one_hot
 from nextham.model.settings import ModelSettings
 from nextham.model.statistics import AMPLITUDE_FLOOR, Statistics, centre
+from nextham.model.vocabulary import Vocabulary
 
 
 class PathWeights(nn.Module):

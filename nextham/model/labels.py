@@ -27,14 +27,19 @@ def aligned_target(system: LCAOSystem, settings: ModelSettings) -> NDArray[np.fl
     """
     matrix = system.correction if settings.delta else system.operator("hamiltonian")
     _check_parts(system, matrix, settings)
-    target = np.array(to_rows(matrix.values, settings.target))
+    return aligned_rows(system, matrix, settings.target)
+
+
+def aligned_rows(system: LCAOSystem, matrix: BlockMatrix, target: str) -> NDArray[np.float64]:
+    """Return the real rows (n_rows, n_values) that a target has of M - μ* S, eV, with each structure's own μ*."""
+    rows = np.array(to_rows(matrix.values, target))
     overlap = system.operators["overlap"][0]
     weight = system.pairs.multiplicity[matrix.pair_of_value]
     owner = system.structure_of_pair[matrix.pair_of_value]
     for k in range(len(system)):
         own = owner == k
-        target[0, own] -= shift_of(target[0, own], overlap[own], weight[own]) * overlap[own]
-    return target
+        rows[0, own] -= shift_of(rows[0, own], overlap[own], weight[own]) * overlap[own]
+    return rows
 
 
 def check_finite(system: LCAOSystem, names: tuple[str, ...]) -> None:

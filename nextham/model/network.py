@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nextham.model.attention import Block, Edges, Frame
-from nextham.model.batch import Batch, Blocks, Vocabulary
+from nextham.model.batch import Batch, Blocks
 from nextham.model.components import N_EVEN_ROWS
 from nextham.model.heads import Embedding, Readout
 from nextham.model.irreps import Hidden
@@ -25,6 +25,7 @@ from nextham.model.layers import (
 )
 from nextham.model.settings import ModelSettings
 from nextham.model.statistics import AMPLITUDE_FLOOR, Statistics
+from nextham.model.vocabulary import Vocabulary
 
 
 class Output(NamedTuple):

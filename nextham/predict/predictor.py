@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from nextham.core import LCAOSystem, Provenance
 from nextham.exceptions import InputError
 from nextham.model import checkpoint
-from nextham.model.batch import Vocabulary
 from nextham.model.settings import ModelSettings
+from nextham.model.vocabulary import Vocabulary
 from nextham.physics.align import shift_of
 from nextham.physics.nearnull import FLOOR
 from nextham.predict.one import correction, cost_of, with_correction

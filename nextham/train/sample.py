@@ -7,8 +7,9 @@ import dataclasses
 import torch
 
 from nextham.core import LCAOSystem
-from nextham.model.batch import Batch, Vocabulary
+from nextham.model.batch import Batch
 from nextham.model.on_device import OnDevice
+from nextham.model.vocabulary import Vocabulary
 from nextham.train.settings import FitSettings
 from nextham.train.spectral import Spectrum
 

@@ -52,10 +52,10 @@ def evaluate(network: NextHAM, loader: Loader, device: torch.device) -> Score:
         for sample in loader.all():
             moved = sample.to(device)
             batch = moved.batch
-            if batch.target is None:
+            if batch.target is None or batch.h0_error is None:
                 raise ValueError("only batches with labels can be scored")
             error = network(batch).correction - batch.target
-            found, prior = gauge_mae(error, batch).tolist(), gauge_mae(-batch.target, batch).tolist()
+            found, prior = gauge_mae(error, batch).tolist(), gauge_mae(batch.h0_error, batch).tolist()
             levels = [[0.0] * 3] * len(found)
             if moved.spectra:
                 parts = zip(moved.spectra, aligned_errors(error, batch), strict=True)

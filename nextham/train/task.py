@@ -13,10 +13,10 @@ from nextham.data.splits import Split
 from nextham.data.store import Store
 from nextham.exceptions import InputError
 from nextham.model import checkpoint
-from nextham.model.batch import Vocabulary
 from nextham.model.checkpoint import Card, species_of
 from nextham.model.network import NextHAM
 from nextham.model.statistics import Statistics
+from nextham.model.vocabulary import Vocabulary
 from nextham.train.loader import Loader
 from nextham.train.loss import typical_trace
 from nextham.train.sample import Builder

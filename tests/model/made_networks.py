@@ -11,10 +11,11 @@ import torch
 
 from nextham.core import LCAOSystem, SpinLayout
 from nextham.core.blocks import widened
-from nextham.model.batch import Batch, Vocabulary
+from nextham.model.batch import Batch
 from nextham.model.network import NextHAM
 from nextham.model.settings import ModelSettings
 from nextham.model.statistics import Statistics
+from nextham.model.vocabulary import Vocabulary
 from nextham.physics import symmetry
 from nextham.predict import predicted
 

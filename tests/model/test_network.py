@@ -7,10 +7,11 @@ from made_networks import SWITCHES, TOLERANCE_EV, hamiltonian, network, suited, 
 
 from nextham.core import LCAOSystem, OrbitalBasis, Structure
 from nextham.exceptions import InputError
-from nextham.model.batch import Batch, Vocabulary
+from nextham.model.batch import Batch
 from nextham.model.network import NextHAM
 from nextham.model.settings import ModelSettings
 from nextham.model.statistics import Statistics
+from nextham.model.vocabulary import Vocabulary
 from nextham.physics import symmetry
 from nextham.testing import synthetic_system
 

@@ -22,9 +22,10 @@ from made_networks import (
 from nextham.core import SpinLayout
 from nextham.core.blocks import widened
 from nextham.exceptions import InputError
-from nextham.model.batch import Batch, Vocabulary
+from nextham.model.batch import Batch
 from nextham.model.layers import HANDOVER_ANG, interval_shares
 from nextham.model.settings import ModelSettings
+from nextham.model.vocabulary import Vocabulary
 from nextham.physics import symmetry
 
 EVERY = pytest.mark.parametrize("name", SWITCHES)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from small_training import BASIS, fit, rows, run, system, training, weights, write
 
-from nextham.model.batch import Vocabulary
+from nextham.model.vocabulary import Vocabulary
 from nextham.train.feed import Feed
 from nextham.train.loader import Loader
 from nextham.train.sample import Builder

@@ -10,8 +10,9 @@ import torch
 from small_training import MODEL, fit, system
 
 from nextham.core import LCAOSystem
-from nextham.model.batch import Batch, Vocabulary
+from nextham.model.batch import Batch
 from nextham.model.network import Output
+from nextham.model.vocabulary import Vocabulary
 from nextham.physics.align import aligned
 from nextham.physics.errors import moduli
 from nextham.train.loss import Losses, Measure, aligned_errors, gauge_mae, trace_targets

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from nextham.core import LCAOSystem, OrbitalBasis
+from nextham.core import BlockMatrix, LCAOSystem, OrbitalBasis
 from nextham.data.splits import Split
 from nextham.data.store import Store, StoreWriter
-from nextham.model.batch import Batch, Vocabulary
+from nextham.model.batch import Batch
 from nextham.model.checkpoint import load
 from nextham.model.settings import ModelSettings
+from nextham.model.vocabulary import Vocabulary
 from nextham.physics.align import aligned
 from nextham.physics.errors import moduli
 from nextham.predict import predicted
@@ -38,12 +39,15 @@ def system(settings: ModelSettings) -> LCAOSystem:
     return magnetic(plain) if settings.target == "pauli-magnetic" else plain
 
 
-def prior(one: LCAOSystem, settings: ModelSettings) -> float:
-    """The benchmark's Gauge MAE (eV) of predicting nothing: zero correction, or zero H."""
-    error = one.correction if settings.delta else one.operator("hamiltonian")
+def gauge_mae_of(one: LCAOSystem, error: BlockMatrix) -> float:
+    """The benchmark's Gauge MAE, eV."""
     left, _ = aligned(error, one.operator("overlap"))
     weight = left.pairs.multiplicity[left.pair_of_value]
     return float((moduli(left)[2] * weight).sum() / weight.sum() / 4)
+
+
+def learnt(one: LCAOSystem, settings: ModelSettings) -> BlockMatrix:
+    return one.correction if settings.delta else one.operator("hamiltonian")
 
 
 @pytest.mark.parametrize("name", ["pauli", "no delta", "magnetic"])
@@ -52,7 +56,10 @@ def test_loss_with_spin_is_the_benchmarks_gauge_mae(name):
     one = system(settings)
     vocabulary = Vocabulary(one.basis, settings.target)
     batch = Batch.build(one, vocabulary, settings=settings, dtype=torch.float64, labels=True)
-    assert gauge_mae(-batch.target, batch)[0].item() / 2 == pytest.approx(prior(one, settings), rel=1e-10)
+    assert gauge_mae(-batch.target, batch)[0].item() / 2 == pytest.approx(
+        gauge_mae_of(one, learnt(one, settings)), rel=1e-10
+    )
+    assert gauge_mae(batch.h0_error, batch)[0].item() / 2 == pytest.approx(gauge_mae_of(one, one.correction), rel=1e-10)
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
@@ -70,9 +77,8 @@ def test_every_ablation_trains_and_predicts(tmp_path, name):
     metrics = loop.train(Store(tmp_path / "store"), split, settings=settings, out=tmp_path / "run")
     network, _ = load(tmp_path / "run" / "best")
     error = predicted(one, network).operator("hamiltonian") - one.operator("hamiltonian")
-    left, _ = aligned(error, one.operator("overlap"))
-    weight = left.pairs.multiplicity[left.pair_of_value]
-    mae = float((moduli(left)[2] * weight).sum() / weight.sum() / 4)
+    mae = gauge_mae_of(one, error)
     assert mae * 1e3 == pytest.approx(metrics["val_mev"], rel=1e-3)
-    assert mae < 0.98 * prior(one, model)
+    assert metrics["val_h0_mev"] == pytest.approx(1e3 * gauge_mae_of(one, one.correction), rel=1e-6)
+    assert mae < 0.98 * gauge_mae_of(one, learnt(one, model))
     assert np.isfinite(metrics["val_p_mev"])

@@ -12,7 +12,7 @@ from nextham.data.splits import Split
 from nextham.data.store import Store, StoreWriter
 from nextham.exceptions import InputError, NexthamError
 from nextham.model import checkpoint
-from nextham.model.batch import Vocabulary
+from nextham.model.vocabulary import Vocabulary
 from nextham.physics.align import aligned
 from nextham.physics.errors import moduli
 from nextham.predict import predicted
