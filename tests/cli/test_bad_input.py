@@ -29,7 +29,7 @@ def place(tmp_path, monkeypatch):
 
 def run(place, task, *words, out="store", crystal="SiC.vasp", engine="lcao", **recipe):
     folders = {"pseudo_dir": str(place), "orbital_dir": str(place)}
-    settings = json.dumps({engine: {"ecutwfc_ry": 8.0, "kmesh": [1, 1, 1], **folders, **recipe}})
+    settings = json.dumps({engine: {"ecutwfc_ry": 10.0, "kmesh": [1, 1, 1], **folders, **recipe}})
     words = (task, place / crystal, "-o", place / out, "--engine", engine, "--settings", settings, *words)
     return CliRunner().invoke(app, [str(word) for word in words])
 
@@ -59,6 +59,15 @@ def test_memory_is_estimated_before_even_the_k_points_exist(place):
     assert cause == "bad-input"
     assert message.startswith("SiC (CSi) needs about ")
     assert message.endswith("max_memory_gb is 8: raise it, or use fewer k points (kspacing_inv_bohr)")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "least"),
+    [("ecutwfc_ry", 1, "10"), ("box_edge_bohr", 1e-3, "0.3"), ("scf_thr", 1e-16, "0.00000000000001")],
+)
+def test_settings_that_give_no_sensible_numbers_are_refused_before_anything_is_read(place, key, value, least):
+    done = run(place, "h0", "--dry-run", **{key: value})
+    assert str(done.exception) == (f"the given settings: lcao.{key}: Input should be greater than or equal to {least}")
 
 
 def wrong_files():
