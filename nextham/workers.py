@@ -67,7 +67,7 @@ class Workers(Generic[Result]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        for connection, (process, _) in self._busy.items():  # left early; those without a call end by themselves
+        for connection, (process, _call) in self._busy.items():  # left early; those without a call end by themselves
             process.terminate()
             connection.close()
         for process in self._processes:

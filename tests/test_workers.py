@@ -148,10 +148,9 @@ def test_processes_that_end_are_not_disturbed(used):
     )
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     command = [sys.executable, "-c", script]
+    env = {**os.environ, "PYTHONPATH": path}
     for _ in range(3):
-        done = subprocess.run(
-            command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True
-        )
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
         assert done.stderr == ""
 
 

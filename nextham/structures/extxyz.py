@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,11 @@ def split_frames(path: Path) -> list[list[str]]:
 
 def id_of_frame(frame: list[str]) -> str | None:
     """Return the id that stands in the second line of a frame, if one does and can be read."""
-    from ase.io.extxyz import key_val_str_to_dict
+    from ase.io import extxyz
 
+    parse: Callable[[str], dict[str, Any]] = extxyz.key_val_str_to_dict
     try:
-        found: dict[str, Any] = key_val_str_to_dict(frame[1].strip())
+        found = parse(frame[1].strip())
     except Exception:  # whatever: reading the frame will tell
         return None
     return None if "id" not in found else str(found["id"])

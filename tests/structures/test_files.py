@@ -103,7 +103,7 @@ def test_an_id_that_cannot_name_a_folder_is_refused(tmp_path):
         read_named(path)
     assert str(error.value).startswith(f"{path}: '../../x' cannot name a structure: an id becomes the name of a folder")
     assert str(error.value).endswith("; change id=... in the second line of the frame")
-    with pytest.raises(InputError, match="'a b' cannot name a structure.*; rename the file, or the folder"):
+    with pytest.raises(InputError, match=r"'a b' cannot name a structure.*; rename the file, or the folder"):
         read_named(write(tmp_path / "a b.vasp", POSCAR))
 
 
