@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nextham.cli._summary import print_summary
+from nextham.cli._summary import run_and_tell
 
 if TYPE_CHECKING:
     from nextham.dft.abacus.reader import FinishedRun
@@ -65,14 +66,15 @@ def import_abacus(  # noqa: PLR0913  (options)
     from nextham.core import OPERATORS
 
     found = _finished_runs(runs or [], h0_dir, scf_dir, id)
-    summary = import_runs(
+    campaign = partial(
+        import_runs,
         found,
         Target(output, overwrite, allow_empty),
         settings=load_settings(DatasetSettings, settings),
         required=tuple(require) if require else tuple(OPERATORS),
         workers=workers,
     )
-    print_summary(summary, as_json)
+    run_and_tell(campaign, as_json)
 
 
 def _finished_runs(cases: list[Path], h0_dir: Path | None, scf_dir: Path | None, id: str) -> list[FinishedRun]:

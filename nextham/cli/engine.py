@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from nextham.cli._summary import print_summary
+from nextham.cli._summary import run_and_tell
 
 if TYPE_CHECKING:
     from nextham.campaign import EngineSettings, Task
@@ -103,8 +103,8 @@ def _command(name: str) -> Callable[..., None]:
         folders = RunFolders(runs or output.with_name(f"{output.name}.runs"), keep_runs)
         how = Computation(Task(name), folders, workers)
         program = _program(engine, chosen, source)
-        summary = run_structures(files, program, Target(output, overwrite, allow_empty), how, settings=chosen)
-        print_summary(summary, as_json)
+        target = Target(output, overwrite, allow_empty)
+        run_and_tell(lambda: run_structures(files, program, target, how, settings=chosen), as_json)
 
     return command
 

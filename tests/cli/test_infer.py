@@ -73,7 +73,7 @@ def from_store(place, *words, out="out", model="model"):
 
 
 def from_crystal(place, *words, out="out", crystal="SiC.vasp"):
-    settings = json.dumps({"lcao": {"ecutwfc_ry": 8.0}})
+    settings = json.dumps({"lcao": {"ecutwfc_ry": 10.0}})
     folders = ("--pseudo-dir", place, "--orbital-dir", place, "--settings", settings)
     return nextham(
         "predict", place / crystal, "--checkpoint", place / "model", "-o", place / out, *folders, *PLAIN, *words
