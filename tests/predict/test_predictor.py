@@ -102,5 +102,5 @@ def test_networks_that_learn_different_things_have_no_mean(checkpoints, syntheti
     made = Predictor([tmp_path / "model"])
     assert made.operators == ("overlap",)
     assert made(synthetic.without("h0", "hamiltonian")).system.operators["hamiltonian"].shape[0] == 4
-    with pytest.raises(InputError, match="model predicts another quantity"):
+    with pytest.raises(InputError, match="learn different things"):
         Predictor([checkpoints[0], tmp_path / "model"])
