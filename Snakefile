@@ -15,6 +15,7 @@ try:
     cfg = Config.parse(config)
     CHUNKS = cfg.source.chunks()
     SPECIES = cfg.species_sha256()
+    STUDIES = cfg.studies()
 except NexthamError as error:
     raise WorkflowError(str(error))
 
@@ -27,11 +28,14 @@ report: "workflow/report/workflow.rst"
 wildcard_constraints:
     chunk=r"\d{4}",
     row="model|h0|zero",
+    study="|".join(STUDIES),
+    variant="[a-z0-9-]+",
 
 
 include: "workflow/rules/dataset.smk"
 include: "workflow/rules/model.smk"
 include: "workflow/rules/benchmark.smk"
+include: "workflow/rules/studies.smk"
 
 
 rule all:

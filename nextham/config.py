@@ -18,7 +18,8 @@ from nextham.dft.species.source import check_source, open_source
 from nextham.exceptions import InputError
 from nextham.model.settings import ModelSettings
 from nextham.structures.settings import CrystalSettings
-from nextham.train.settings import TrainSettings
+from nextham.studies import AblationSettings, CurveSettings
+from nextham.train.settings import FitSettings, TrainSettings
 
 _ARCHIVES = (".tar", ".tar.xz", ".tar.gz")
 _STRUCTURES = (".cif", ".vasp", ".poscar", ".stru", ".extxyz", ".xyz")
@@ -119,6 +120,12 @@ class Config(BaseModel):
     model: ModelSettings = Field(default_factory=ModelSettings, description="The network.")
     train: TrainSettings = Field(default_factory=TrainSettings, description="How it is fitted.")
     benchmark: BenchmarkSettings = Field(default_factory=BenchmarkSettings, description="How it is judged.")
+    ablations: AblationSettings = Field(
+        default_factory=AblationSettings, description="The target `ablations`: what each part of the method is worth."
+    )
+    learning_curve: CurveSettings = Field(
+        default_factory=CurveSettings, description="The target `learning_curve`: skill against training structures."
+    )
 
     @model_validator(mode="after")
     def _check_subset(self) -> Self:
@@ -133,6 +140,15 @@ class Config(BaseModel):
     def _check_species(self) -> Self:
         check_source(self.species, self._recipe)
         return self
+
+    def studies(self) -> dict[str, dict[str, FitSettings]]:
+        """Return the settings of every training of every study, by the names of the study and of its row.
+
+        Raises:
+            InputError: if a study sets what is not a setting.
+        """
+        base = FitSettings.model_construct(_fields_set={"model", "train"}, model=self.model, train=self.train)
+        return {"ablations": self.ablations.rows(base), "learning_curve": self.learning_curve.rows(base)}
 
     @property
     def _recipe(self) -> RecipeSettings:

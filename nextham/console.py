@@ -22,6 +22,7 @@ _EXTRA = {
     "e3nn": "train",
     "lightning_fabric": "train",
     "safetensors": "train",
+    "tensorboard": "tensorboard",
     "snakemake": "workflow",
 }
 

@@ -67,10 +67,9 @@ class Workers(Generic[Result]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        for connection in self._busy:
-            connection.close()
-        for process in self._processes:
+        for connection, (process, _call) in self._busy.items():  # left early; those without a call end by themselves
             process.terminate()
+            connection.close()
         for process in self._processes:
             _wait_for(process)
 
@@ -123,12 +122,15 @@ def _serve(connection: Connection[Any, Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends its workers
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))  # so that what runs is cleaned up
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    while True:
-        try:
-            call = connection.recv()
-        except EOFError:
-            return
-        connection.send(call())
+    try:
+        while True:
+            try:
+                call = connection.recv()
+            except EOFError:
+                return
+            connection.send(call())
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # an exception would be none of a call, but of Python's own end
 
 
 def _end_with_parent() -> None:

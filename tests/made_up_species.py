@@ -70,7 +70,7 @@ def write_species(folder: Path) -> LCAOSettings:
         (folder / f"{name}.upf").write_text(upf_text(name, core=name == "Si", **what))
         (folder / f"{name}.orb").write_text(orb_text(name, shells=SHELLS[name], scale=what["scale"]))
     return LCAOSettings(
-        pseudo_dir=str(folder), orbital_dir=str(folder), ecutwfc_ry=8.0, kmesh=(2, 1, 1), box_edge_bohr=2.0
+        pseudo_dir=str(folder), orbital_dir=str(folder), ecutwfc_ry=10.0, kmesh=(2, 1, 1), box_edge_bohr=2.0
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import subprocess
@@ -131,6 +132,26 @@ def test_processes_end_with_a_killed_parent(tmp_path):
     process.kill()
     process.wait()
     wait_until(lambda: not any(alive(pid) for pid in pids))
+
+
+def end_slowly(k: int) -> int:
+    atexit.register(time.sleep, 0.5)
+    return k
+
+
+@pytest.mark.parametrize("used", ["list(made)", "next(iter(made))"])
+def test_processes_that_end_are_not_disturbed(used):
+    script = (
+        "from functools import partial\nfrom nextham.workers import Workers\nimport test_workers\n"
+        "calls = [partial(test_workers.end_slowly, k) for k in range(4)]\n"
+        f"with Workers(calls, 2) as made:\n    {used}\n"
+    )
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    command = [sys.executable, "-c", script]
+    env = {**os.environ, "PYTHONPATH": path}
+    for _ in range(3):
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+        assert done.stderr == ""
 
 
 def long(folder: Path, _: int) -> None:

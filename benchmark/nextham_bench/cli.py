@@ -108,6 +108,25 @@ def report(
 
 
 @app.command()
+def compare(
+    scores: Annotated[list[Path], typer.Argument(help="scores.json files of the same structures; the first leads.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The HTML page; table.md and table.json are written beside it.")
+    ] = Path("comparison/index.html"),
+    title: Annotated[str, typer.Option(help="Title of the page.")] = "Comparison",
+    along: Annotated[
+        str | None, typer.Option(help="What the names of the scores count, such as training structures: draws a curve.")
+    ] = None,
+) -> None:
+    """Put scores of the same structures side by side, with intervals."""
+    from nextham_bench.report.side_by_side import write_comparison
+    from nextham_bench.schema import read_scores
+
+    write_comparison([read_scores(path) for path in scores], output, title=title, along=along)
+    typer.echo(f"written to {output}")
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON schema of scores.json."""
     import json

@@ -1,6 +1,6 @@
 """Many structures, each to a checked record in a store or to a reason in the ledger; a failed one stops nothing."""
 
-from nextham.campaign.collect import Job, Summary, Target, collect
+from nextham.campaign.collect import Job, NothingStoredError, Summary, Target, collect
 from nextham.campaign.outcome import Rules
 from nextham.campaign.runs import Computation, RunFolders, Task, import_runs, load_structures, run_structures
 from nextham.campaign.settings import DatasetSettings, EngineSettings
@@ -10,6 +10,7 @@ __all__ = [
     "DatasetSettings",
     "EngineSettings",
     "Job",
+    "NothingStoredError",
     "Rules",
     "RunFolders",
     "Summary",

@@ -67,6 +67,14 @@ class Summary:
         return f"{self.store}: {len(self.stored)} of {total} structures" + (f" ({'; '.join(notes)})" if notes else "")
 
 
+class NothingStoredError(NexthamError):
+    """No structure gave a record; the summary has each reason."""
+
+    def __init__(self, message: str, summary: Summary) -> None:
+        super().__init__(message)
+        self.summary = summary
+
+
 def collect(jobs: Sequence[Job], target: Target, rules: Rules, *, workers: int = 1) -> Summary:
     """Make each system, check it and write it; what fails goes to the ledger with its reason.
 
@@ -78,7 +86,7 @@ def collect(jobs: Sequence[Job], target: Target, rules: Rules, *, workers: int =
 
     Raises:
         WriteError: if the store cannot be written, e.g. to a full disk; the ledger beside it is kept.
-        NexthamError: if no structure gave a record and the target may not be empty.
+        NothingStoredError: if no structure gave a record and the target may not be empty.
     """
     ledger = Ledger(target.ledger)
     writer = StoreWriter(
@@ -97,7 +105,7 @@ def collect(jobs: Sequence[Job], target: Target, rules: Rules, *, workers: int =
         summary = _summary(target, list(entries.values()), skipped if set(rules.required) == set(OPERATORS) else {})
         if not summary.stored and not target.allow_empty:
             _forget(jobs)
-            raise NexthamError(_none_left(summary, ledger.path))
+            raise NothingStoredError(_none_left(summary, ledger.path), summary)
         for entry in ledger.last().values():
             writer.ledger.add(entry)
     ledger.path.unlink(missing_ok=True)  # the store holds it now

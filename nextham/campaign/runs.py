@@ -113,26 +113,24 @@ def import_runs(
 
 
 def load_structures(files: Iterable[Path]) -> list[tuple[str, Structure | NexthamError]]:
-    """Return the crystals of files by id; in place of one that cannot be read stands the reason.
+    """Return the crystals of files by id; in place of a file or frame that cannot be read stands the reason.
 
     Raises:
         InputError: if two crystals have the same id.
     """
-    from nextham.structures.files import id_of, read_named
+    from nextham.structures.files import Found, id_of, read_each
 
-    found: list[tuple[str, Structure | NexthamError]] = []
-    origin: dict[str, Path] = {}
+    crystals: dict[str, Found] = {}
     for path in files:
         try:
-            here: list[tuple[str, Structure | NexthamError]] = [*read_named(path, more={"stru": _read_stru})]
+            here = read_each(path, more={"stru": _read_stru})
         except NexthamError as error:
-            here = [(id_of(path), error)]
-        for id, _ in here:
-            if id in origin:
-                raise InputError(f"{path} and {origin[id]} are both called {id}; rename one")
-            origin[id] = path
-        found += here
-    return found
+            here = [Found(id_of(path), str(path), error)]
+        for found in here:
+            if found.id in crystals:
+                raise InputError(f"{found.where} and {crystals[found.id].where} are both called {found.id}; rename one")
+            crystals[found.id] = found
+    return [(id, found.crystal) for id, found in crystals.items()]
 
 
 def _job(engine: Engine, found: Structure | NexthamError, id: str, folder: Path, rules: Rules) -> Job:

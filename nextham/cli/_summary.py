@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import typer
@@ -11,8 +12,24 @@ if TYPE_CHECKING:
     from nextham.campaign import Summary
 
 
-def print_summary(summary: Summary, as_json: bool) -> None:
-    """Print the counts and each failure's sentence."""
+def run_and_tell(campaign: Callable[[], Summary], as_json: bool) -> None:
+    """Run a campaign and print what became of it; a script gets each reason too where nothing was stored.
+
+    Raises:
+        NothingStoredError: if no structure gave a record.
+    """
+    from nextham.campaign import NothingStoredError
+
+    try:
+        summary = campaign()
+    except NothingStoredError as error:
+        if as_json:
+            _print(error.summary, as_json)
+        raise
+    _print(summary, as_json)
+
+
+def _print(summary: Summary, as_json: bool) -> None:
     if as_json:
         failed = [{"id": e.id, "stage": e.stage, "cause": e.cause, "message": e.message} for e in summary.failed]
         found = {"store": str(summary.store), "stored": summary.stored, "read_back": summary.read_back}

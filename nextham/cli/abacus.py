@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nextham.cli._summary import print_summary
+from nextham.cli._summary import run_and_tell
 
 if TYPE_CHECKING:
-    from nextham.core import LCAOSystem
-    from nextham.dft.abacus.csr import CsrLayout
     from nextham.dft.abacus.reader import FinishedRun
 
 
@@ -67,14 +66,15 @@ def import_abacus(  # noqa: PLR0913  (options)
     from nextham.core import OPERATORS
 
     found = _finished_runs(runs or [], h0_dir, scf_dir, id)
-    summary = import_runs(
+    campaign = partial(
+        import_runs,
         found,
         Target(output, overwrite, allow_empty),
         settings=load_settings(DatasetSettings, settings),
         required=tuple(require) if require else tuple(OPERATORS),
         workers=workers,
     )
-    print_summary(summary, as_json)
+    run_and_tell(campaign, as_json)
 
 
 def _finished_runs(cases: list[Path], h0_dir: Path | None, scf_dir: Path | None, id: str) -> list[FinishedRun]:
@@ -112,17 +112,20 @@ def export(  # noqa: PLR0913, PLR0917  (one argument per option)
     from nextham.console import track
     from nextham.data.store import Store
     from nextham.dft.abacus.csr import CsrLayout
+    from nextham.dft.abacus.export import export_folder, refuse_used
     from nextham.exceptions import NexthamError, WriteError
 
     opened = Store(store)
     names = opened.known(id or opened.ids)
     if not overwrite:
-        _refuse_used([output / name for name in names])
+        refuse_used([output / name for name in names])
     files = {}
     for name in track(names, "export"):
         try:
             system = opened.read(name)
-            files[name] = _export_one(system, output / name, tuple(operator or ()), CsrLayout(format.value))
+            files[name] = export_folder(
+                system, output / name, operators=tuple(operator or ()), layout=CsrLayout(format.value)
+            )
         except WriteError:
             raise
         except NexthamError as error:
@@ -133,27 +136,3 @@ def export(  # noqa: PLR0913, PLR0917  (one argument per option)
         typer.echo(f"{output}: {len(files)} structures")
     if len(files) < len(names):
         raise NexthamError(f"{len(names) - len(files)} of {len(names)} structures of {store} were not exported")
-
-
-def _refuse_used(folders: list[Path]) -> None:
-    from nextham.exceptions import InputError
-
-    for folder in folders:
-        if folder.is_dir() and any(folder.iterdir()):
-            raise InputError(f"{folder} holds files already; choose another folder or pass --overwrite")
-
-
-def _export_one(system: LCAOSystem, folder: Path, operators: tuple[str, ...], layout: CsrLayout) -> list[Path]:
-    """Write one structure; a new folder appears whole, in an old one each file does and what else it holds stays."""
-    from nextham.dft.abacus.export import export_abacus
-    from nextham.files import clear_leftovers, partial, put_in_place
-
-    clear_leftovers(folder)
-    with partial(folder) as part:
-        written = export_abacus(system, part, operators=operators, layout=layout)
-        if folder.is_dir():
-            for file in written:
-                put_in_place(file, folder / file.name)
-        else:
-            put_in_place(part, folder)
-    return [folder / file.name for file in written]

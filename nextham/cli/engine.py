@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from nextham.cli._summary import print_summary
+from nextham.cli._summary import run_and_tell
 
 if TYPE_CHECKING:
     from nextham.campaign import EngineSettings, Task
@@ -90,16 +90,12 @@ def _command(name: str) -> Callable[..., None]:
         dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be run, and run nothing.")] = False,
         as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     ) -> None:
-        from nextham.campaign import Computation, EngineSettings, RunFolders, Target, Task, run_structures
-        from nextham.console import load_settings
-        from nextham.dft.species.source import open_source
+        from nextham.campaign import Computation, RunFolders, Target, Task, run_structures
         from nextham.structures.files import structure_files
 
         files = structure_files(structures)
-        options = {"pseudo_dir": pseudo_dir and str(pseudo_dir), "orbital_dir": orbital_dir and str(orbital_dir)}
-        chosen = _with_options(load_settings(EngineSettings, settings), engine, {**options, **_mesh(kspacing)})
-        chosen = _with_species(chosen, species, species_lock)
-        source = open_source(chosen.species, getattr(chosen, engine))
+        options = {**folders_of(pseudo_dir, orbital_dir), **_mesh(kspacing)}
+        chosen, source = chosen_engine(settings, engine, options, (species, species_lock))
         if dry_run:
             _print_inputs(files, partial(_DESCRIBE[engine], chosen, source, Task(name)), as_json)
             return
@@ -107,10 +103,38 @@ def _command(name: str) -> Callable[..., None]:
         folders = RunFolders(runs or output.with_name(f"{output.name}.runs"), keep_runs)
         how = Computation(Task(name), folders, workers)
         program = _program(engine, chosen, source)
-        summary = run_structures(files, program, Target(output, overwrite, allow_empty), how, settings=chosen)
-        print_summary(summary, as_json)
+        target = Target(output, overwrite, allow_empty)
+        run_and_tell(lambda: run_structures(files, program, target, how, settings=chosen), as_json)
 
     return command
+
+
+def chosen_engine(
+    settings: str | None, engine: EngineName, options: dict[str, object], species: tuple[str | None, Path | None]
+) -> tuple[EngineSettings, SpeciesSource]:
+    """Return what the options of a command choose: settings, and where the species come from.
+
+    Args:
+        settings: YAML file, or YAML/JSON text.
+        engine: what computes.
+        options: keys of the engine's section that win over the settings.
+        species: source and lock.
+
+    Raises:
+        InputError: if settings or options make no sense, or species are not there.
+    """
+    from nextham.campaign import EngineSettings
+    from nextham.console import load_settings
+    from nextham.dft.species.source import open_source
+
+    chosen = _with_options(load_settings(EngineSettings, settings), engine, options)
+    chosen = _with_species(chosen, *species)
+    return chosen, open_source(chosen.species, getattr(chosen, engine))
+
+
+def folders_of(pseudo_dir: Path | None, orbital_dir: Path | None) -> dict[str, object]:
+    """Return the folders of species as keys of an engine's section."""
+    return {"pseudo_dir": pseudo_dir and str(pseudo_dir), "orbital_dir": orbital_dir and str(orbital_dir)}
 
 
 def _mesh(kspacing: float | None) -> dict[str, object]:

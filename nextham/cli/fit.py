@@ -1,4 +1,4 @@
-"""``nextham train`` and ``nextham predict``."""
+"""``nextham train`` and ``nextham finetune``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("train")(train)
-    app.command("predict")(predict)
+    app.command("finetune")(finetune)
 
 
 def train(  # noqa: PLR0913, PLR0917  (one argument per option)
@@ -41,23 +41,39 @@ def train(  # noqa: PLR0913, PLR0917  (one argument per option)
         typer.echo(cost(opened, lists, settings=chosen))
         return
     metrics = run(opened, lists, settings=chosen, out=out, resume=resume, restart=restart)
-    typer.echo(f"{out / 'best'}: " + ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
+    _report(out, metrics)
 
 
-def predict(  # noqa: PLR0913, PLR0917  (one argument per option)
-    store: Annotated[Path, typer.Argument(help="Store with H0 and S.")],
-    checkpoint: Annotated[Path, typer.Option("--checkpoint", help="Checkpoint folder, e.g. DIR/best.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Prediction store to write.")],
-    split: Annotated[Path | None, typer.Option("--split", help="Split file; predicts one of its lists.")] = None,
-    subset: Annotated[str, typer.Option("--subset", help="Which list of the split.")] = "test",
-    id: Annotated[list[str] | None, typer.Option("--id", help="Predict this structure; may be repeated.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing store.")] = False,
+def finetune(  # noqa: PLR0913, PLR0917  (one argument per option)
+    store: Annotated[Path, typer.Argument(help="Store with H0, S and H.")],
+    checkpoint: Annotated[Path, typer.Option("--checkpoint", help="Checkpoint folder to start from, e.g. DIR/best.")],
+    split: Annotated[Path, typer.Option("--split", help="Split file with lists train and val.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for best, last, log.csv and the state.")],
+    settings: Annotated[
+        str | None, typer.Option(help="YAML file or JSON text with a section 'train'; the network is the checkpoint's.")
+    ] = None,
+    other_h0: Annotated[
+        bool, typer.Option("--other-h0", help="The store's H0 is defined otherwise than the checkpoint's, on purpose.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a fine-tuning that was stopped, if any.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print model, size and cost, and write nothing.")] = False,
 ) -> None:
-    """Predict Hamiltonians of a store's structures: all of them, those of a split's list, or those named."""
+    """Fit a checkpoint on to other data: another engine's, or with new elements."""
+    from nextham.console import load_settings
     from nextham.data.splits import Split
     from nextham.data.store import Store
-    from nextham.predict import predict as run
+    from nextham.train.cost import dry_run as cost
+    from nextham.train.loop import finetune as run
+    from nextham.train.settings import FitSettings
+    from nextham.train.task import Start
 
-    opened = Store(store)
-    ids = tuple(id or (Split.load(split).checked(opened.ids, str(store))[subset] if split else opened.ids))
-    run(opened, checkpoint, out=out, ids=ids, overwrite=overwrite)
+    chosen = load_settings(FitSettings, settings)
+    opened, lists, start = Store(store), Split.load(split), Start(checkpoint, other_h0)
+    if dry_run:
+        typer.echo(cost(opened, lists, settings=chosen, start=start))
+        return
+    _report(out, run(opened, lists, start, settings=chosen, out=out, resume=resume))
+
+
+def _report(out: Path, metrics: dict[str, float]) -> None:
+    typer.echo(f"{out / 'best'}: " + ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))

@@ -24,6 +24,7 @@ def generate(
         typer.Option(help="YAML file, or YAML/JSON text: prototypes, perturbed, strain, rattle_ang, seed."),
     ] = "{}",
     only: Annotated[list[str] | None, typer.Option(help="Id to build; may be repeated. By default all.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the crystals and write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -43,6 +44,8 @@ def generate(
         raise InputError(
             f"{output}: crystals with ids are written as extended XYZ; call it {output.with_suffix('')}.extxyz"
         )
+    if output is not None and output.exists() and not (overwrite or dry_run):
+        raise InputError(f"{output} exists already; choose another name or pass --overwrite")
     found = build(load_settings(CrystalSettings, settings), only=only or None)
     if output is not None and not dry_run:
         output.parent.mkdir(parents=True, exist_ok=True)

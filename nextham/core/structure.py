@@ -90,6 +90,14 @@ class Structure:
         inside = np.where(inside >= 1.0, 0.0, inside)  # -1e-17 % 1.0 rounds to 1.0
         return Structure(self.numbers, inside @ self.cell, self.cell)
 
+    def repeated(self, repeats: tuple[int, int, int]) -> Structure:
+        """Return the n1 x n2 x n3 supercell, cell by cell, the last index fastest."""
+        corners = np.indices(repeats).reshape(3, -1).T
+        positions = (corners @ self.cell)[:, None] + self.positions
+        return Structure(
+            np.tile(self.numbers, len(corners)), positions.reshape(-1, 3), self.cell * np.array(repeats)[:, None]
+        )
+
     def grouped(self) -> Structure:
         """Return the same crystal with atoms of one element together, in order of first appearance."""
         first = {int(z): k for k, z in reversed(list(enumerate(self.numbers)))}

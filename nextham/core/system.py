@@ -27,8 +27,8 @@ OPERATORS: Final = {
 }
 
 
-def check_id(id: str) -> str:
-    """Return an id that can name a folder.
+def check_id(id: str, *, mend: str = "rename the folder or file, or give an --id") -> str:
+    """Return an id that can name a folder; ``mend`` says in the error where the id comes from.
 
     Raises:
         InputError: if it cannot.
@@ -36,7 +36,7 @@ def check_id(id: str) -> str:
     if not _ID.fullmatch(id):
         raise InputError(
             f"{id!r} cannot name a structure: an id becomes the name of a folder, so it has letters, digits "
-            "and . _ + = ( ) - only, and does not start with a dot; rename the folder or file, or give an --id"
+            f"and . _ + = ( ) - only, and does not start with a dot; {mend}"
         )
     return id
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -91,6 +91,11 @@ class SplitSettings(BaseModel):
         default=True,
         description="Structures are exchanged until every element of the other splits also occurs in the largest one: "
         "a model is not asked about an element that it never saw.",
+    )
+    group: Literal["structure", "crystal"] = Field(
+        default="structure",
+        description="What stays in one subset: each structure by itself, or all copies of a crystal, whose ids differ "
+        "in the number after the last hyphen alone (GaAs-B3-0, GaAs-B3-1; not for ids like mp-149).",
     )
     id_files: dict[str, Path] = Field(
         default={}, description="Text files with one id a line for each split; replaces the draw when given."

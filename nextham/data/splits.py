@@ -113,7 +113,8 @@ def make_split(manifest: pd.DataFrame, settings: SplitSettings = SplitSettings()
     """Divide the structures of a manifest.
 
     Structures of one reduced formula are spread over the splits in proportion to their fractions; no
-    split with a fraction stays empty while there are enough structures. ``id_files`` replace the draw.
+    split with a fraction stays empty while there are enough structures. With ``group: crystal`` whole
+    families of copies are drawn in place of structures. ``id_files`` replace the draw.
 
     Raises:
         InputError: if a file lists an id that the manifest does not have, or one twice.
@@ -122,13 +123,42 @@ def make_split(manifest: pd.DataFrame, settings: SplitSettings = SplitSettings()
     if settings.id_files:
         lists = {name: read_ids(path) for name, path in settings.id_files.items()}
         return Split(lists).checked(ids, "the store")
-    lists = _drawn(ids, [str(f) for f in manifest["reduced_formula"]], settings)
+    units = _units(ids, settings)
+    formulas = dict(zip(ids, map(str, manifest["reduced_formula"]), strict=True))
+    lists = _drawn(list(units), [formulas[members[0]] for members in units.values()], settings)
     if settings.cover_elements:
-        elements = {str(id): set(e.split()) for id, e in zip(ids, manifest["elements"], strict=True)}
-        lists = _covered(
-            lists, elements, largest=max(sorted(settings.fractions), key=lambda name: settings.fractions[name])
+        largest = max(sorted(settings.fractions), key=lambda name: settings.fractions[name])
+        lists = _covered(lists, _elements(manifest, units), largest=largest)
+    return Split({name: tuple(sorted(id for u in members for id in units[u])) for name, members in lists.items()})
+
+
+def shortened(split: Split, name: str, size: int, *, manifest: pd.DataFrame, seed: int = 0) -> Split:
+    """Return a split with a part of one list, the others as they are: the points of a learning curve.
+
+    A shorter list is contained in each longer one of the same seed. All of them have every element of the
+    whole list, so the structures drawn first are those that bring most new elements.
+
+    Raises:
+        InputError: if the list is shorter than the size, or so few structures cannot have every element.
+    """
+    members = split[name]
+    if not 0 < size <= len(members):
+        raise InputError(f"the list {name} holds {len(members)} structures, it cannot be shortened to {size}")
+    elements = _elements(manifest, {id: (id,) for ids in split.ids.values() for id in ids})
+    rng = np.random.default_rng(seed)
+    waiting = [sorted(members)[k] for k in rng.permutation(len(members))]
+    chosen: list[str] = []
+    missing = set[str]().union(*(elements[id] for id in members))
+    while missing:
+        best = max(waiting, key=lambda id: len(elements[id] & missing))  # of several, the first drawn
+        missing -= elements[best]
+        waiting.remove(best)
+        chosen.append(best)
+    if size < len(chosen):
+        raise InputError(
+            f"{size} structures of the list {name} cannot have all of its elements, {len(chosen)} can; ask for so many"
         )
-    return Split(lists)
+    return Split({**split.ids, name: tuple(sorted((chosen + waiting)[:size]))})
 
 
 def read_ids(path: Path) -> tuple[str, ...]:
@@ -137,6 +167,21 @@ def read_ids(path: Path) -> tuple[str, ...]:
         raise InputError(f"there is no list of ids {path}")
     lines = (line.strip() for line in path.read_text().splitlines())
     return tuple(line for line in lines if line and not line.startswith("#"))
+
+
+def _units(ids: Sequence[str], settings: SplitSettings) -> dict[str, list[str]]:
+    """Return what is drawn as one: the ids of each unit by its name."""
+    found: dict[str, list[str]] = {}
+    for id in ids:
+        crystal, _, copy = id.rpartition("-")
+        siblings = settings.group == "crystal" and crystal and copy.isdigit()
+        found.setdefault(crystal if siblings else id, []).append(id)
+    return found
+
+
+def _elements(manifest: pd.DataFrame, units: Mapping[str, Collection[str]]) -> dict[str, set[str]]:
+    of = {str(id): set(e.split()) for id, e in zip(manifest["id"], manifest["elements"], strict=True)}
+    return {unit: set[str]().union(*(of[id] for id in members)) for unit, members in units.items()}
 
 
 def _drawn(ids: Sequence[str], formulas: Sequence[str], settings: SplitSettings) -> dict[str, tuple[str, ...]]:

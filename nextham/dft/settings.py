@@ -43,8 +43,8 @@ class RecipeSettings(BaseModel):
         default_factory=dict,
         description="Element: file, in orbital_dir or a path; needed where a folder holds several.",
     )
-    ecutwfc_ry: Positive = Field(
-        default=100.0, description="Plane-wave cutoff; the charge grid holds four times as much."
+    ecutwfc_ry: float = Field(
+        default=100.0, ge=10, description="Plane-wave cutoff; the charge grid holds four times as much."
     )
     kspacing_inv_bohr: Positive = Field(
         default=0.10, description="Largest distance of k points along each reciprocal vector."
@@ -55,7 +55,11 @@ class RecipeSettings(BaseModel):
     smearing_sigma_ry: Positive = Field(
         default=0.015, description="Width of the smearing; the embedded engine's is Gaussian."
     )
-    scf_thr: Positive = Field(default=1e-6, description="Density error per electron at which the SCF stops.")
+    scf_thr: float = Field(
+        default=1e-6,
+        ge=1e-14,  # rounding of float64 alone is of this size
+        description="Density error per electron at which the SCF stops.",
+    )
 
     @field_validator("kmesh")
     @classmethod

@@ -64,7 +64,7 @@ class Block(nn.Module):
     edge_irreps: Tensor
     node_irreps: Tensor
 
-    def __init__(self, hidden: Hidden, settings: ModelSettings, n_invariants: int) -> None:
+    def __init__(self, hidden: Hidden, settings: ModelSettings, n_invariants: int, *, stage: int = 2) -> None:
         super().__init__()
         c, self.n_heads = settings.channels, settings.n_heads
         n_irreps = self.n_irreps = len(hidden.irreps)
@@ -72,10 +72,10 @@ class Block(nn.Module):
         edge_irreps, node_irreps = self.frame.irrep_of, torch.from_numpy(hidden.irrep_of)
         self.node_norm, self.edge_norm = Norm(node_irreps, c), Norm(edge_irreps, c)
         self.query = IrrepLinear(hidden, c, c)
-        self.mix = EdgeLinear(hidden, 3 * c, c)
+        self.mix = EdgeLinear(hidden, 3 * c, c, stage=stage)
         self.gates = perceptron(n_invariants + c, settings.width, n_irreps * c + c + self.n_heads)
-        self.value = EdgeLinear(hidden, c, c)
-        self.to_node, self.to_edge = IrrepLinear(hidden, c, c), EdgeLinear(hidden, c, c)
+        self.value = EdgeLinear(hidden, c, c, stage=stage)
+        self.to_node, self.to_edge = IrrepLinear(hidden, c, c), EdgeLinear(hidden, c, c, stage=stage)
         self.node_inner, self.node_outer = IrrepLinear(hidden, c, c), IrrepLinear(hidden, c, c)
         self.node_gates = perceptron(c, settings.width, n_irreps * c)
         self.register_buffer("edge_irreps", edge_irreps, persistent=False)
@@ -87,10 +87,23 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, e: Tensor, edges: Edges) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         """Return new node features, edge features, and the invariants z of both (None without TraceGrad)."""
-        c = x.shape[2]
+        total, e, z_edge = self.on_edges(self.offered(x), e, edges)
+        x, z_node = self.on_nodes(x, total)
+        return x, e, z_node, z_edge
+
+    def offered(self, x: Tensor) -> Tensor:
+        """Return what edges see of each atom, (n_atoms, dim, 2c): the normed features, then the queries."""
         y = self.node_norm(x)
-        receiver = self.frame.enter(torch.cat([y, self.query(y)], dim=2)[edges.i], edges.wigner)
-        sender = self.frame.enter(y[edges.j], edges.wigner)
+        return torch.cat([y, self.query(y)], dim=2)
+
+    def on_edges(self, offered: Tensor, e: Tensor, edges: Edges) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the sum of messages to each atom, new edge features and their z.
+
+        It is exact for a part of the edges that holds all those of its receivers.
+        """
+        c = e.shape[2]
+        receiver = self.frame.enter(offered[edges.i], edges.wigner)
+        sender = self.frame.enter(offered[:, :, :c][edges.j], edges.wigner)
         v = self.mix(torch.cat([receiver[:, :, :c], sender, self.edge_norm(e)], dim=2))
         gates = self.gates(torch.cat([edges.invariants, v[:, 0]], dim=1))
         factors, shifts, bias = gates.split_with_sizes([self.n_irreps * c, c, self.n_heads], dim=1)
@@ -98,18 +111,25 @@ class Block(nn.Module):
         heads = (receiver[:, :, c:] * v).sum(dim=1).reshape(len(v), self.n_heads, c // self.n_heads).sum(dim=2)
         logits = heads / (v.shape[1] * c / self.n_heads) ** 0.5 + bias
         v = self.value(v)
-        message, update = self._weigh(logits, v, edges, n_atoms=len(x))
-        total = sum_into(len(x), edges.i, self.frame.leave(message, edges.wigner))
-        x = x + self.to_node(total)
+        message, update = self._weigh(logits, v, edges, n_atoms=len(offered))
+        total = sum_into(len(offered), edges.i, self.frame.leave(message, edges.wigner))
         e = e + self.to_edge(update)
+        if not self.trace_grad:
+            return total, e, None
+        grown, z = self.edge_gradient(self.edge_norm(e))
+        return total, e + grown, z
+
+    def on_nodes(self, x: Tensor, total: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return new node features from the sum of messages, and their z."""
+        c = x.shape[2]
+        x = x + self.to_node(total)
         inner = self.node_inner(self.node_norm(x))
         opened = self.node_gates(inner[:, 0]).reshape(len(x), self.n_irreps, c)[:, self.node_irreps]
         x = x + self.node_outer(inner * opened)
         if not self.trace_grad:
-            return x, e, None, None
-        grown_x, z_node = self.node_gradient(self.node_norm(x))
-        grown_e, z_edge = self.edge_gradient(self.edge_norm(e))
-        return x + grown_x, e + grown_e, z_node, z_edge
+            return x, None
+        grown, z = self.node_gradient(self.node_norm(x))
+        return x + grown, z
 
     def _weigh(self, logits: Tensor, v: Tensor, edges: Edges, *, n_atoms: int) -> tuple[Tensor, Tensor]:
         """Return α v with and α' v without the envelope in the numerator."""

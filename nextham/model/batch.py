@@ -4,73 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from functools import cache
-from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nextham.core import BlockMatrix, LCAOSystem, OrbitalBasis, symbol
-from nextham.exceptions import InputError
+from nextham.core import BlockMatrix, LCAOSystem
+from nextham.model.components import SpinIrreps, spin_irreps, spin_turns, to_rows
 from nextham.model.irreps import BlockIrreps, Irrep, block_irreps, wigner_matrices
+from nextham.model.labels import aligned_rows, aligned_target, check_finite
+from nextham.model.on_device import OnDevice
 from nextham.model.settings import ModelSettings
-from nextham.physics.align import shift_of
-
-_MAGNETIC_EV = 1e-3  # a larger spin part of a correction is physics, not the engine's noise
-
-
-@dataclasses.dataclass(frozen=True)
-class Vocabulary:
-    """What the network can name: elements, their shells, and the kinds (l_i, l_j, L) of path."""
-
-    basis: OrbitalBasis
-
-    @property
-    def elements(self) -> dict[int, int]:
-        """Row of each atomic number in the element embedding."""
-        return {z: k for k, z in enumerate(self.basis)}
-
-    @property
-    def shells(self) -> dict[int, int]:
-        """Row of the first shell of each atomic number in a shell embedding."""
-        counts = np.cumsum([0, *(len(self.basis.shells(z)) for z in self.basis)])
-        return {z: int(counts[k]) for k, z in enumerate(self.basis)}
-
-    @property
-    def n_shells(self) -> int:
-        """Number of shells of all elements together."""
-        return sum(len(self.basis.shells(z)) for z in self.basis)
-
-    @property
-    def kinds(self) -> dict[tuple[int, int, int], int]:
-        """Row of each (l_i, l_j, L)."""
-        ls = sorted({l for z in self.basis for l in self.basis.shells(z)})
-        names = [(i, j, l) for i in ls for j in ls for l in range(abs(i - j), i + j + 1)]
-        return {name: k for k, name in enumerate(names)}
-
-    def check(self, system: LCAOSystem) -> None:
-        """Raise InputError unless every element has the shells that the network knows."""
-        for z in system.basis:
-            if z not in self.basis:
-                known = ", ".join(symbol(e) for e in self.basis)
-                raise InputError(
-                    f"{_owner(system, z)} contains {symbol(z)}, which the model was not trained on ({known})"
-                )
-            if system.basis.shells(z) != self.basis.shells(z):
-                raise InputError(
-                    f"{_owner(system, z)} has {system.basis.label(z)} orbitals on {symbol(z)}, "
-                    f"but the model was trained with {self.basis.label(z)}"
-                )
-
-
-class OnDevice:
-    """Tensors that travel together."""
-
-    def to(self, device: torch.device) -> Self:
-        """Return the same with every tensor on a device."""
-        fields = {f.name: _moved(getattr(self, f.name), device) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
-        return type(self)(**fields)
+from nextham.model.vocabulary import Kind, Vocabulary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,12 +25,33 @@ class Group(OnDevice):
 
     rows: slice  # among all blocks of the list
     paths: slice  # among all paths of the list
-    segments: tuple[tuple[Irrep, slice, slice], ...]  # irrep, its components, its paths (within the group)
-    transform: Tensor  # (n_comp, n_comp) irreps = transform @ block
+    layout: SpinIrreps
+    transform: Tensor  # (n_block, n_block) irreps of one spin component = transform @ block
+    turns: tuple[tuple[Tensor, ...], ...]  # how spin couples to L, none for a spin scalar
     path_of_component: Tensor  # (n_comp,)
     shell_pair_of_path: Tensor  # (n_paths,)
-    index: Tensor  # (n_rows, n_comp) where the blocks stand among the values
+    index: Tensor  # (n_rows, n_block) where the blocks stand among the values
     irreps: dict[str, Tensor]  # operator: (n_rows, n_comp) eV or 1
+
+    @property
+    def segments(self) -> tuple[tuple[Irrep, slice, slice], ...]:
+        """Irreps, each with its components and its paths (within the group)."""
+        return self.layout.segments
+
+    def encode(self, values: Tensor) -> Tensor:
+        """Real rows (n_spin, n_values) of an operator -> irreps of these blocks (n_rows, n_comp)."""
+        return self.layout.couple(values[:, self.index] @ self.transform.to(values.dtype).T, self.turns)
+
+    def decode(self, irreps: Tensor) -> Tensor:
+        """Irreps (n_rows, n_comp) -> blocks (n_spin, n_rows, n_block)."""
+        return self.layout.uncouple(irreps, self.turns) @ self.transform
+
+    def time_reversed(self) -> Group:
+        """Return the blocks of the time-reversed operators."""
+        n = self.layout.n_even
+        return dataclasses.replace(
+            self, irreps={k: torch.cat([v[:, :n], -v[:, n:]], 1) for k, v in self.irreps.items()}
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +65,8 @@ class Blocks(OnDevice):
     swapped_kind: Tensor  # (n_paths,) of the transposed path
     sign: Tensor  # (n_paths,) of the irrep under transposition
     amplitude: Tensor  # (n_rows,) root mean square of the overlap block; 1 on-site
-    degree: Tensor  # (n_paths,) L
+    degree: Tensor  # (n_paths,) of the irrep
+    scalar: Tensor  # (n_paths,) whether it is an L = 0 of Re h_0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +84,8 @@ class Batch(OnDevice):
     structure_of_value: Tensor  # (n_values,)
     multiplicity: Tensor  # (n_values,)
     overlap: Tensor  # (n_values,) float64
-    target: Tensor | None  # (n_values,) eV, float64: h_0 of H - H0 - μ* S
+    target: Tensor | None  # (n_spin, n_values) eV, float64: real rows of H - H0 - μ* S, Re h_0 first
+    h0_error: Tensor | None  # the same of H0 - H: what a prediction has to beat
     n_structures: int
 
     @classmethod
@@ -129,17 +98,21 @@ class Batch(OnDevice):
 
         Raises:
             InputError: for an element or shell that the vocabulary lacks, an operator that is missing,
-                a number that is not finite, or (with labels) a correction that is not a spin scalar.
+                a number that is not finite, or (with labels) a correction beyond the target.
         """
         vocabulary.check(system)
-        _check_finite(system, labels=labels)
+        check_finite(system, ("overlap", *(("h0", "hamiltonian") if labels else settings.operators[1:])))
         overlap = system.operator("overlap")
         near = overlap.support & ~system.pairs.onsite & (system.distances < settings.correction_cutoff_ang)
-        hopping, rows = _blocks(system, vocabulary, near, dtype)
-        onsite, own = _blocks(system, vocabulary, system.pairs.onsite, dtype)
+        operators: dict[str, BlockMatrix] = {
+            name: system.operator(name) for name in dict.fromkeys(("overlap", *settings.descriptors))
+        }
+        hopping, rows = _blocks(system, vocabulary, near, operators, dtype)
+        onsite, own = _blocks(system, vocabulary, system.pairs.onsite, operators, dtype)
         ij, vectors = system.pairs.ij[rows], system.vectors[rows]
         both = np.concatenate([vectors, -vectors]).reshape(-1, 3)
         pair = overlap.pair_of_value
+        target = torch.from_numpy(aligned_target(system, settings)) if labels else None
         return cls(
             element=torch.tensor([vocabulary.elements[int(z)] for z in system.numbers]),
             edge_i=torch.from_numpy(np.concatenate([ij[:, 0], ij[:, 1]])),
@@ -152,9 +125,18 @@ class Batch(OnDevice):
             structure_of_value=torch.from_numpy(system.structure_of_pair[pair]),
             multiplicity=torch.from_numpy(system.pairs.multiplicity[pair]).to(torch.float64),
             overlap=torch.tensor(overlap.values[0]),
-            target=torch.from_numpy(aligned_target(system)) if labels else None,
+            target=target,
+            h0_error=_h0_error(system, settings, target),
             n_structures=len(system),
         )
+
+    def time_reversed(self) -> Batch:
+        """Return the batch that the network reads of the time-reversed crystals."""
+        onsite, hopping = (
+            dataclasses.replace(blocks, groups=tuple(g.time_reversed() for g in blocks.groups))
+            for blocks in (self.onsite, self.hopping)
+        )
+        return dataclasses.replace(self, onsite=onsite, hopping=hopping)
 
     @property
     def n_edges(self) -> int:
@@ -162,55 +144,40 @@ class Batch(OnDevice):
         return len(self.edge_i)
 
 
-def aligned_target(system: LCAOSystem) -> NDArray[np.float64]:
-    """Return h_0 of H - H0 - μ* S (n_values,) eV, with each structure's own μ*.
-
-    Raises:
-        InputError: if a correction has a spin part: the network learns the spin scalar alone.
-    """
-    correction = system.correction
-    if len(correction.values) == 4 and system.pairs.n_pairs:
-        spin = np.abs(correction.values[1:]).max(axis=0)
-        if spin.max(initial=0.0) > _MAGNETIC_EV:
-            k = int(system.structure_of_pair[correction.pair_of_value[np.argmax(spin)]])
-            raise InputError(
-                f"the correction of {system.ids[k]} depends on spin (up to {1e3 * spin.max():.3g} meV), which a "
-                f"spin-scalar model cannot learn; leave magnetic structures out of the training split"
-            )
-    target = np.array(correction.values[0].real)
-    overlap = system.operators["overlap"][0]
-    weight = system.pairs.multiplicity[correction.pair_of_value]
-    owner = system.structure_of_pair[correction.pair_of_value]
-    for k in range(len(system)):
-        own = owner == k
-        target[own] -= shift_of(target[own], overlap[own], weight[own]) * overlap[own]
-    return target
+def _h0_error(system: LCAOSystem, settings: ModelSettings, target: Tensor | None) -> Tensor | None:
+    if target is None or settings.delta:
+        return None if target is None else -target
+    return torch.from_numpy(-aligned_rows(system, system.correction, settings.target))
 
 
 def _blocks(
-    system: LCAOSystem, vocabulary: Vocabulary, keep: NDArray[np.bool_], dtype: torch.dtype
+    system: LCAOSystem,
+    vocabulary: Vocabulary,
+    keep: NDArray[np.bool_],
+    operators: dict[str, BlockMatrix],
+    dtype: torch.dtype,
 ) -> tuple[Blocks, NDArray[np.int64]]:
     """Return the kept blocks grouped by elements, and the pairs in that order."""
     groups, rows, paths, amplitude = [], [], [], []
     n_rows = n_paths = 0
-    operators = {name: system.operator(name) for name in ("overlap", "h0")}
+    real = {name: to_rows(matrix.values, vocabulary.target) for name, matrix in operators.items()}
     for group in operators["overlap"].groups:
         kept = keep[group.pairs]
         if not kept.any():
             continue
         shells = tuple(system.basis.shells(z) for z in group.elements)
-        split = block_irreps(shells[0], shells[1])
+        layout = spin_irreps(block_irreps(shells[0], shells[1]), vocabulary.target)
         index = group.index[kept].reshape(int(kept.sum()), -1)
-        groups.append(_group(operators, split, index, dtype=dtype, starts=(n_rows, n_paths)))
+        groups.append(_group(real, layout, index, dtype=dtype, starts=(n_rows, n_paths)))
         rows.append(group.pairs[kept])
-        paths.append(_path_rows(vocabulary, group.elements, shells, split))
+        paths.append(_path_rows(vocabulary, group.elements, shells, layout))
         amplitude.append(np.sqrt((operators["overlap"].values[0, index] ** 2).mean(axis=1)))
-        n_rows, n_paths = n_rows + len(index), n_paths + len(split.paths)
+        n_rows, n_paths = n_rows + len(index), n_paths + len(layout.paths)
     order = np.concatenate([np.zeros(0, dtype=np.int64), *rows])
-    table = np.concatenate([np.zeros((6, 0), dtype=np.int64), *paths], axis=1)
+    table = np.concatenate([np.zeros((7, 0), dtype=np.int64), *paths], axis=1)
     size = np.concatenate([np.zeros(0), *amplitude])
     size = np.where(system.pairs.onsite[order], 1.0, size)
-    shell_i, shell_j, kind, swapped_kind, sign, degree = (torch.from_numpy(column) for column in table)
+    shell_i, shell_j, kind, swapped_kind, sign, degree, scalar = (torch.from_numpy(column) for column in table)
     blocks = Blocks(
         tuple(groups),
         shell_i=shell_i,
@@ -220,30 +187,34 @@ def _blocks(
         sign=sign.to(dtype),
         amplitude=torch.from_numpy(size).to(dtype),
         degree=degree,
+        scalar=scalar == 1,
     )
     return blocks, order
 
 
 def _group(
-    operators: dict[str, BlockMatrix],
-    split: BlockIrreps,
+    real: dict[str, NDArray[np.float64]],
+    layout: SpinIrreps,
     index: NDArray[np.int64],
     *,
     dtype: torch.dtype,
     starts: tuple[int, int],
 ) -> Group:
-    pairs = {shells: k for k, shells in enumerate(sorted({(p.shell_i, p.shell_j) for p in split.paths}))}
+    orbital = layout.orbital
+    pairs = {shells: k for k, shells in enumerate(sorted({(p.shell_i, p.shell_j) for p in layout.paths}))}
+    turns = spin_turns(max(irrep.l for irrep, _, _ in orbital.segments)) if len(layout.components) > 1 else ()
     return Group(
         rows=slice(starts[0], starts[0] + len(index)),
-        paths=slice(starts[1], starts[1] + len(split.paths)),
-        segments=split.segments,
-        transform=_transform(split, dtype),
-        path_of_component=torch.from_numpy(split.path_of_component),
-        shell_pair_of_path=torch.tensor([pairs[p.shell_i, p.shell_j] for p in split.paths]),
+        paths=slice(starts[1], starts[1] + len(layout.paths)),
+        layout=layout,
+        transform=_transform(orbital, dtype),
+        turns=turns,
+        path_of_component=torch.from_numpy(layout.path_of_component),
+        shell_pair_of_path=torch.tensor([pairs[p.shell_i, p.shell_j] for p in layout.paths]),
         index=torch.from_numpy(index),
         irreps={
-            name: torch.from_numpy(matrix.values[0].real[index] @ split.transform.T).to(dtype)
-            for name, matrix in operators.items()
+            name: layout.couple(torch.from_numpy(rows[:, index] @ orbital.transform.T), turns).to(dtype)
+            for name, rows in real.items()
         },
     )
 
@@ -254,42 +225,13 @@ def _transform(split: BlockIrreps, dtype: torch.dtype) -> Tensor:
 
 
 def _path_rows(
-    vocabulary: Vocabulary, elements: tuple[int, int], shells: tuple[tuple[int, ...], ...], split: BlockIrreps
+    vocabulary: Vocabulary, elements: tuple[int, int], shells: tuple[tuple[int, ...], ...], layout: SpinIrreps
 ) -> NDArray[np.int64]:
-    """Return shell_i, shell_j, kind, swapped kind, sign, L of each path, (6, n_paths)."""
+    """Return shell_i, shell_j, kind, swapped kind, sign, degree, scalar of each path, (7, n_paths)."""
     start, kinds = [vocabulary.shells[z] for z in elements], vocabulary.kinds
     rows = []
-    for irrep, s_i, s_j, sign in split.paths:
+    for irrep, s_i, s_j, sign, component, l in layout.paths:
         l_i, l_j = shells[0][s_i], shells[1][s_j]
-        kind = (kinds[l_i, l_j, irrep.l], kinds[l_j, l_i, irrep.l])
-        rows.append((start[0] + s_i, start[1] + s_j, *kind, sign, irrep.l))
+        kind = (kinds[Kind(component, *ls, l, irrep.l)] for ls in ((l_i, l_j), (l_j, l_i)))
+        rows.append((start[0] + s_i, start[1] + s_j, *kind, sign, irrep.l, component == 0 and irrep.l == 0))
     return np.array(rows).T
-
-
-def _check_finite(system: LCAOSystem, *, labels: bool) -> None:
-    for name in ("overlap", "h0", *(("hamiltonian",) if labels else ())):
-        matrix = system.operator(name)
-        bad = ~np.isfinite(matrix.values).all(axis=0)
-        if bad.any():
-            pair = int(matrix.pair_of_value[np.argmax(bad)])
-            i, j = system.pairs.ij[pair] - system.atom_ptr[system.structure_of_pair[pair]]
-            cell = tuple(int(c) for c in system.pairs.R[pair])
-            raise InputError(
-                f"the {name} of {system.ids[system.structure_of_pair[pair]]} is not a number at atoms {i}, {j}, "
-                f"cell {cell}; remove or recompute this structure"
-            )
-
-
-def _owner(system: LCAOSystem, z: int) -> str:
-    atom = int(np.flatnonzero(system.numbers == z)[0])
-    return system.ids[int(np.searchsorted(system.atom_ptr, atom, side="right")) - 1]
-
-
-def _moved(value: Any, device: torch.device) -> Any:
-    if isinstance(value, Tensor | OnDevice):
-        return value.to(device)
-    if isinstance(value, dict):
-        return {k: _moved(v, device) for k, v in value.items()}
-    if isinstance(value, tuple) and not hasattr(value, "_fields"):
-        return tuple(_moved(v, device) for v in value)
-    return value

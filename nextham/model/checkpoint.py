@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, Final
@@ -14,16 +15,17 @@ from safetensors.torch import load_file, save_file
 
 from nextham import __version__
 from nextham.console import first_problem
-from nextham.core import OrbitalBasis, symbol
+from nextham.core import OrbitalBasis, Provenance, symbol
 from nextham.exceptions import InputError
 from nextham.files import whole
-from nextham.model.batch import Vocabulary
 from nextham.model.network import NextHAM
 from nextham.model.settings import ModelSettings
 from nextham.model.statistics import Statistics
+from nextham.model.vocabulary import Vocabulary
 
 SCHEMA_VERSION: Final = 1
 _UNITS: Final = {"energy": "eV", "length": "angstrom"}
+_OPTIONAL: Final = ("species",)  # of the card's fields: older checkpoints lack them
 _CARD, _WEIGHTS = "checkpoint.json", "model.safetensors"
 
 
@@ -38,6 +40,7 @@ class Card:
     split_sha256: dict[str, str] = dataclasses.field(default_factory=dict)
     training: dict[str, Any] = dataclasses.field(default_factory=dict)  # settings of the training
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    species: dict[str, list[str]] = dataclasses.field(default_factory=dict)  # element: checksums trained with
     code_version: str = __version__
 
     def check_h0(self, h0_definition: str, where: str) -> None:
@@ -49,9 +52,24 @@ class Card:
             )
 
 
+def species_of(meta: Provenance) -> dict[str, str]:
+    """Return short checksums of each element's pseudopotential and orbitals, where both are known.
+
+    >>> files = {"pseudopotentials": {"Si": "Si.upf@sha256:0123456789abcdef"}, "orbitals": {"Si": "Si.orb@sha256:f0"}}
+    >>> species_of(Provenance(id="Si", **files))
+    {'Si': 'UPF 0123456789ab and ORB f0'}
+    """
+    known = {}
+    for element in sorted(meta.pseudopotentials.keys() & meta.orbitals.keys()):
+        parts = [files[element].partition("@sha256:")[2][:12] for files in (meta.pseudopotentials, meta.orbitals)]
+        if all(parts):
+            known[element] = f"UPF {parts[0]} and ORB {parts[1]}"
+    return known
+
+
 def build(card: Card, *, statistics: Statistics | None = None) -> NextHAM:
     """Return the network of a card with fresh weights; the statistics may come with the weights."""
-    vocabulary = Vocabulary(card.basis)
+    vocabulary = Vocabulary(card.basis, card.settings.target)
     return NextHAM(card.settings, vocabulary, statistics or Statistics.blank(vocabulary))
 
 
@@ -110,11 +128,17 @@ def read_card(path: str | Path) -> Card:
     try:
         settings = ModelSettings.model_validate(content["settings"])
         fields = [f.name for f in dataclasses.fields(Card) if f.name not in ("settings", "basis")]
-        return Card(settings, OrbitalBasis.parse(content["basis"]), **{name: content[name] for name in fields})
+        given = {name: content[name] for name in fields if name in content or name not in _OPTIONAL}
+        return Card(settings, OrbitalBasis.parse(content["basis"]), **given)
     except ValidationError as error:
         raise InputError(f"{file}: settings.{first_problem(error, ModelSettings)}") from None
     except (KeyError, TypeError) as error:
         raise InputError(f"{file} is damaged ({error}); copy or train the checkpoint again") from None
+
+
+def weights_sha256(path: str | Path) -> str:
+    """Return the checksum of a checkpoint's weights."""
+    return hashlib.sha256((Path(path) / _WEIGHTS).read_bytes()).hexdigest()
 
 
 def _described(card: Card, weights: dict[str, torch.Tensor]) -> dict[str, Any]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nextham.model.batch import Blocks, Group, Vocabulary
-from nextham.model.irreps import Hidden
+from nextham.model.batch import Blocks, Group
+from nextham.model.irreps import Hidden, Irrep
 from nextham.model.layers import one_hot
 from nextham.model.settings import ModelSettings
 from nextham.model.statistics import AMPLITUDE_FLOOR, Statistics, centre
+from nextham.model.vocabulary import Vocabulary
 
 
 class PathWeights(nn.Module):
@@ -98,12 +99,13 @@ class Embedding(nn.Module):
         n = group.rows.stop - group.rows.start
         values = [self.scales.normalised(blocks, group, name) for name in self.names]
         split = [by_segment(group, w) for w in weights]
-        out = {}
+        out: dict[Irrep, Tensor] = {}
         for k, (irrep, rows, paths) in enumerate(group.segments):
             n_paths = paths.stop - paths.start
             x = torch.cat([v[:, rows].reshape(n, n_paths, -1) for v in values], dim=1)
             w = torch.cat([w[k] for w in split]) / (len(self.names) * n_paths) ** 0.5
-            out[irrep] = (x.transpose(1, 2).reshape(-1, len(w)) @ w).reshape(n, -1, w.shape[1])
+            y = (x.transpose(1, 2).reshape(-1, len(w)) @ w).reshape(n, -1, w.shape[1])
+            out[irrep] = out[irrep] + y if irrep in out else y
         absent = {i: blocks.amplitude.new_zeros(n, 2 * i.l + 1, 2 * self.channels) for i in self.hidden.irreps}
         return torch.cat([out.get(irrep, absent[irrep]) for irrep in self.hidden.irreps], dim=1)
 
@@ -113,8 +115,12 @@ class Readout(nn.Module):
 
     Path by path, y = A w·f + Σ_X (w_X·z) X over the pair's own blocks X = H0, S, summed over both
     directions. A is the overlap's amplitude, so that y vanishes smoothly with the overlap, and irreps
-    beyond lmax come from X alone.
+    beyond lmax come from X alone. With an ensemble, f and z come once per interval of distance, each
+    weighted by the interval's share of the pair. Without delta learning, y is added to the mean of the
+    on-site scalars.
     """
+
+    mean: Tensor
 
     def __init__(
         self, hidden: Hidden, vocabulary: Vocabulary, settings: ModelSettings, statistics: Statistics, *, onsite: bool
@@ -122,18 +128,22 @@ class Readout(nn.Module):
         super().__init__()
         self.hidden, self.names = hidden, settings.descriptors
         self.scales = Scales(statistics, onsite=onsite)
-        self.features = PathWeights(vocabulary, settings, n_out=settings.channels, scale=0.1)
-        n = settings.width
+        n_intervals = 1 if onsite else len(settings.ensemble) + 1
+        self.features = PathWeights(vocabulary, settings, n_out=n_intervals * settings.channels, scale=0.1)
+        n, self.width = n_intervals * settings.width, settings.width
         self.own = nn.ModuleDict(
             {name: PathWeights(vocabulary, settings, n_out=n, scale=0.1) for name in settings.descriptors}
         )
         if settings.trace_grad:
             self.trace = PathWeights(vocabulary, settings, n_out=n, scale=0.1)
+        self.centred = onsite and not settings.delta
+        if self.centred:
+            self.register_buffer("mean", statistics.onsite_target_mean.clone())
 
     def forward(self, blocks: Blocks, f: tuple[Tensor, Tensor], z: tuple[Tensor, Tensor]) -> list[Tensor]:
         """Return per group the irreps (n_rows, n_comp) eV; f and z of both directions."""
         features = torch.cat(f, dim=2)  # (n_rows, dim, 2 channels)
-        invariants = torch.cat(z, dim=1) / (2 * z[0].shape[1]) ** 0.5
+        invariants = torch.cat(z, dim=1) / (2 * self.width) ** 0.5
         w = torch.cat([u if k == 0 else blocks.sign[:, None] * u for k, u in enumerate(self.features.both(blocks))], 1)
         own = {name: torch.cat(make.both(blocks), dim=1) for name, make in self.own.items()}  # type: ignore[operator]
         scale = self.scales.target[blocks.kind].to(w.dtype)
@@ -147,19 +157,27 @@ class Readout(nn.Module):
             for name in self.names:
                 factor = (z_g @ own_of[name][g].T)[:, group.path_of_component]
                 y = y + factor * self.scales.normalised(blocks, group, name)
-            out.append(y * scale[group.paths][group.path_of_component])
+            y = y * scale[group.paths][group.path_of_component]
+            out.append(y + self._centre(blocks, group).to(y.dtype)[group.path_of_component] if self.centred else y)
         return out
 
     def traces(self, blocks: Blocks, z: tuple[Tensor, Tensor]) -> list[Tensor]:
         """Return per group the predicted tr(ΔH ΔH†) of each shell pair (n_rows, n_shell_pairs), eV²."""
-        invariants = torch.cat(z, dim=1) / (2 * z[0].shape[1]) ** 0.5
+        invariants = torch.cat(z, dim=1) / (2 * self.width) ** 0.5
         scale = self.scales.target[blocks.kind].to(invariants.dtype) ** 2 * (2 * blocks.degree + 1)
         weights = torch.cat(self.trace.both(blocks), dim=1) * scale[:, None]
         parts = zip(blocks.groups, by_rows(blocks, invariants), by_group(blocks, weights), strict=True)
-        return [
+        found = [
             z_g @ sum_shell_pairs(group, w_g.T) * blocks.amplitude[group.rows][:, None] ** 2
             for group, z_g, w_g in parts
         ]
+        if not self.centred:
+            return found
+        squares = [self._centre(blocks, group).to(t.dtype) ** 2 for group, t in zip(blocks.groups, found, strict=True)]
+        return [t + sum_shell_pairs(g, q[None]) for t, g, q in zip(found, blocks.groups, squares, strict=True)]
+
+    def _centre(self, blocks: Blocks, group: Group) -> Tensor:
+        return centre(blocks, self.mean)[group.paths]
 
     def _generic(self, group: Group, features: Tensor, weights: Tensor) -> Tensor:
         parts = []

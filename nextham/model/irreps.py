@@ -106,6 +106,11 @@ def wigner_matrices(vectors: NDArray[np.float64], lmax: int) -> list[NDArray[np.
     D_(l+1) = C (D_l ⊗ D_1) Cᵀ: exact to rounding for every direction. Which of the rotations is
     taken does not matter to maps that commute with O(2) about z.
     """
+    pieces = [_wigner_matrices(vectors[k : k + _AT_ONCE], lmax) for k in range(0, max(1, len(vectors)), _AT_ONCE)]
+    return [np.concatenate(each) for each in zip(*pieces, strict=True)]
+
+
+def _wigner_matrices(vectors: NDArray[np.float64], lmax: int) -> list[NDArray[np.float64]]:
     z = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     helper = np.eye(3)[np.argmin(np.abs(z), axis=1)]
     x = helper - (helper * z).sum(axis=1, keepdims=True) * z
@@ -119,7 +124,10 @@ def wigner_matrices(vectors: NDArray[np.float64], lmax: int) -> list[NDArray[np.
         half = np.einsum("Aab,nac->nAcb", c, matrices[-1])
         half = np.einsum("nAcb,nbd->nAcd", half, first)
         matrices.append(np.einsum("nAcd,Bcd->nAB", half, c))
-    return [np.ascontiguousarray(d) for d in matrices[: lmax + 1]]
+    return matrices[: lmax + 1]
+
+
+_AT_ONCE = 8192  # edges: the products on the way hold three times the numbers of what they give
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,6 +169,15 @@ class Hidden:
         zero = [sum(i.natural == kind for i in self.irreps) for kind in (True, False)]
         rest = [(2, sum(i.l >= m for i in self.irreps)) for m in range(1, self.lmax + 1)]
         return tuple((c, n) for c, n in [(1, zero[0]), (1, zero[1]), *rest] if n)
+
+    def alive(self, stage: int) -> tuple[bool, ...]:
+        """Return which pieces of the edge frame may hold anything.
+
+        What is made of elements and distances alone has m = 0 and is natural (stage 0). One block later
+        nodes have natural irreps of their neighbourhood, which seen from another edge lack m = 0 unnatural
+        (stage 1); from then on there is everything (stage 2), as there is from the start where H0 is read.
+        """
+        return tuple(stage >= 2 or k == 0 or (stage == 1 and n[0] == 2) for k, n in enumerate(self.orders))
 
     @cached_property
     def edge_order(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

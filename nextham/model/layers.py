@@ -6,11 +6,14 @@ Features are (n, dim, channels); see ``Hidden`` for the order of components in e
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 
 from nextham.model.irreps import Hidden
+
+HANDOVER_ANG: Final = 0.5  # how far from a border between intervals both readouts still count
 
 
 class IrrepLinear(nn.Module):
@@ -35,22 +38,26 @@ class EdgeLinear(nn.Module):
 
     Components of equal |m| and equal behaviour under the mirror mix among all irreps that have
     them: what an SO(3) tensor product with Y(d) and free radial weights does, as dense matrices
-    (arXiv:2302.03655). Inversion makes natural and unnatural irreps meet only where m > 0.
+    (arXiv:2302.03655). Inversion makes natural and unnatural irreps meet only where m > 0. Pieces that
+    are not alive at the stage are zero and have no weights.
     """
 
-    def __init__(self, hidden: Hidden, n_in: int, n_out: int) -> None:
+    def __init__(self, hidden: Hidden, n_in: int, n_out: int, *, stage: int = 2) -> None:
         super().__init__()
-        self.orders, self.n_out = hidden.orders, n_out
-        sizes = [n for _, n in hidden.orders]
+        self.orders, self.alive, self.n_out = hidden.orders, hidden.alive(stage), n_out
+        sizes = [n for (_, n), alive in zip(hidden.orders, self.alive, strict=True) if alive]
         self.weights = nn.ParameterList(torch.randn(n * n_in, n * n_out) / math.sqrt(n * n_in) for n in sizes)
         self.bias = nn.Parameter(torch.zeros(n_out))
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, dim, n_in) -> (n, dim, n_out), edge frame."""
         parts = x.split_with_sizes([copies * n for copies, n in self.orders], dim=1)
+        weights = iter(self.weights)
         mixed = [
-            (part.reshape(len(x), copies, n * x.shape[2]) @ weight).reshape(len(x), copies * n, self.n_out)
-            for part, (copies, n), weight in zip(parts, self.orders, self.weights, strict=True)
+            (part.reshape(len(x), copies, n * x.shape[2]) @ next(weights)).reshape(len(x), copies * n, self.n_out)
+            if alive
+            else x.new_zeros(len(x), copies * n, self.n_out)
+            for part, (copies, n), alive in zip(parts, self.orders, self.alive, strict=True)
         ]
         y = torch.cat(mixed, dim=1)
         return y + on_scalars(self.bias, y.shape[1])
@@ -133,6 +140,23 @@ def envelope(distance: Tensor, cutoff_ang: float) -> Tensor:
     return 1 - 28 * x**6 + 48 * x**7 - 21 * x**8
 
 
+def interval_shares(distance: Tensor, borders_ang: tuple[float, ...]) -> Tensor:
+    """Return the share (n, n_intervals) that each interval has of a distance; the shares add up to one.
+
+    Across a border they trade over ``2 * HANDOVER_ANG`` along x³ (10 - 15 x + 6 x²), twice differentiable.
+    """
+    past = (distance[:, None] - distance.new_tensor(borders_ang)) / (2 * HANDOVER_ANG) + 0.5
+    x = past.clamp(0, 1)
+    risen = nn.functional.pad(x**3 * (10 - 15 * x + 6 * x * x), (1, 0), value=1.0)
+    return risen - nn.functional.pad(risen[:, 1:], (0, 1))
+
+
+def per_interval(features: Tensor, share: Tensor) -> Tensor:
+    """Return features (n, ..., channels) once for each interval, by its share: (n, ..., n_intervals channels)."""
+    weight = share.reshape(len(share), *[1] * (features.dim() - 2), share.shape[1], 1)
+    return (features[..., None, :] * weight).flatten(-2)
+
+
 def on_scalars(values: Tensor, dim: int) -> Tensor:
     """Return (..., channels) as (..., dim, channels), zero in all but the first component, the scalar."""
     return nn.functional.pad(values[..., None, :], (0, 0, 0, dim - 1))
@@ -146,6 +170,7 @@ def one_hot(index: Tensor, n: int, dtype: torch.dtype) -> Tensor:
 def sum_into(n: int, index: Tensor, source: Tensor) -> Tensor:
     """Return (n, ...) where row index[k] holds the sum of its rows source[k]; faster than index_add on a CPU."""
     flat = source.flatten(1)
+    flat = flat if flat.dtype == torch.float64 else flat.float()  # a sum in bfloat16 would lose small terms
     total = flat.new_zeros(n, flat.shape[1]).scatter_add(0, index[:, None].expand_as(flat), flat)
     return total.reshape(n, *source.shape[1:])
 

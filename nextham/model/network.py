@@ -1,4 +1,4 @@
-"""NextHAM: the network from a batch to the spin-scalar correction."""
+"""NextHAM: the network from a batch to the correction."""
 
 from __future__ import annotations
 
@@ -8,18 +8,30 @@ import torch
 from torch import Tensor, nn
 
 from nextham.model.attention import Block, Edges, Frame
-from nextham.model.batch import Batch, Blocks, Vocabulary
+from nextham.model.batch import Batch, Blocks
+from nextham.model.components import N_EVEN_ROWS
 from nextham.model.heads import Embedding, Readout
 from nextham.model.irreps import Hidden
-from nextham.model.layers import EdgeLinear, Norm, RadialBasis, envelope, on_scalars, perceptron, sum_into
+from nextham.model.layers import (
+    EdgeLinear,
+    Norm,
+    RadialBasis,
+    envelope,
+    interval_shares,
+    on_scalars,
+    per_interval,
+    perceptron,
+    sum_into,
+)
 from nextham.model.settings import ModelSettings
 from nextham.model.statistics import AMPLITUDE_FLOOR, Statistics
+from nextham.model.vocabulary import Vocabulary
 
 
 class Output(NamedTuple):
     """What the network predicts for a batch."""
 
-    correction: Tensor  # (n_values,) eV, real h_0 of H - H0, zero where there is no edge
+    correction: Tensor  # (n_spin, n_values) eV, real rows of H - H0 (Re h_0 first), zero where there is no edge
     traces: list[Tensor] | None  # per on-site, then hopping group: tr(ΔH ΔH†) (n_rows, n_shell_pairs) eV²
 
 
@@ -36,77 +48,123 @@ class NextHAM(nn.Module):
         hidden, c, width = Hidden(settings.lmax), settings.channels, settings.width
         self.hidden, self.frame = hidden, Frame(hidden)
         heads = (hidden, vocabulary, settings, statistics)
-        self.onsite_embedding, self.hopping_embedding = (Embedding(*heads, onsite=flag) for flag in (True, False))
+        if settings.descriptors:
+            self.onsite_embedding, self.hopping_embedding = (Embedding(*heads, onsite=flag) for flag in (True, False))
         self.onsite_readout, self.hopping_readout = (Readout(*heads, onsite=flag) for flag in (True, False))
         self.element = nn.Embedding(len(vocabulary.elements), settings.embedding)
         self.element_scalars = nn.Linear(settings.embedding, c)
         self.radial = RadialBasis(settings.n_radial, settings.correction_cutoff_ang)
         n_invariants = settings.n_radial + 2 * settings.embedding
         self.straight = perceptron(n_invariants, width, (settings.lmax + 1) * c)
-        self.edge_mix = EdgeLinear(hidden, c, c)
-        self.blocks = nn.ModuleList(Block(hidden, settings, n_invariants) for _ in range(settings.n_blocks))
+        first = 2 if "h0" in settings.descriptors else 0  # stage of the features that the first block reads
+        if settings.descriptors:
+            self.edge_mix = EdgeLinear(hidden, c, c, stage=first)
+        self.blocks = nn.ModuleList(
+            Block(hidden, settings, n_invariants, stage=first + k) for k in range(settings.n_blocks)
+        )
         self.node_norm = Norm(torch.from_numpy(hidden.irrep_of), c)
         self.edge_norm = Norm(self.frame.irrep_of, c)
-        self.node_invariants = perceptron(c + settings.embedding, width, width)
-        self.edge_invariants = perceptron(3 * c + n_invariants, width, width)
+        if settings.descriptors:
+            self.node_invariants = perceptron(c + settings.embedding, width, width)
+            self.edge_invariants = perceptron(3 * c + n_invariants, width, width)
 
     def forward(self, batch: Batch) -> Output:
-        """Predict the correction of every block of the batch."""
-        settings = self.settings
-        element = self.element(batch.element)
-        ends = [element[batch.edge_i], element[batch.edge_j]]
-        invariants = torch.cat([self.radial(batch.length), *ends], dim=1)
-        overlap = torch.cat([batch.hopping.amplitude] * 2)
-        present = overlap**2 / (overlap**2 + AMPLITUDE_FLOOR**2)
-        fade = envelope(batch.length, settings.graph_cutoff_ang) * present
-        edges = Edges(batch.edge_i, batch.edge_j, batch.wigner, fade, invariants)
-        x, e = self._start(batch, element, invariants)
-        z_node, z_edge = x.new_zeros(len(x), settings.width), x.new_zeros(len(e), settings.width)
+        """Predict the correction of every block of the batch.
+
+        Time reversal of magnetic crystals is exact because both time directions are predicted: parts
+        that keep it are the mean of the two, parts that break it half their difference.
+        """
+        found = self._at_once(batch)
+        if self.settings.target != "pauli-magnetic":
+            return found
+        back = self._at_once(batch.time_reversed())
+        traces = None
+        if found.traces is not None and back.traces is not None:
+            traces = [(a + b) / 2 for a, b in zip(found.traces, back.traces, strict=True)]
+        return Output(of_both_times(found.correction, back.correction), traces)
+
+    def _at_once(self, batch: Batch) -> Output:
+        edges = self.context(batch)
+        x, e = self.start_nodes(batch), self.start_edges(batch, edges)
+        z_node, z_edge = (t.new_zeros(len(t), self.settings.width) for t in (x, e))
         for block in self.blocks:
             x, e, dz_node, dz_edge = block(x, e, edges)
             if dz_node is not None and dz_edge is not None:
                 z_node, z_edge = z_node + dz_node, z_edge + dz_edge
-        x, e = self.node_norm(x), self.edge_norm(e)
-        own = self.node_invariants(torch.cat([x[:, 0], element], dim=1))
-        ends = [x[batch.edge_i, 0], x[batch.edge_j, 0]]
-        pair = self.edge_invariants(torch.cat([e[:, 0], *ends, invariants], dim=1))
-        return self._read(batch, (x, own, z_node), (self.frame.leave(e, batch.wigner), pair, z_edge))
+        return self.read(batch, edges, (x, z_node), (e, z_edge))
 
-    def _start(self, batch: Batch, element: Tensor, invariants: Tensor) -> tuple[Tensor, Tensor]:
-        """Return node features (n_atoms, dim, c), global frame, and edge features (n_edges, dim, c), edge frame."""
+    def context(self, batch: Batch) -> Edges:
+        """Return what every block knows about the edges of a batch."""
+        element = self.element(batch.element)
+        ends = [element[batch.edge_i], element[batch.edge_j]]
+        overlap = torch.cat([batch.hopping.amplitude] * 2)
+        present = overlap**2 / (overlap**2 + AMPLITUDE_FLOOR**2)
+        fade = envelope(batch.length, self.settings.graph_cutoff_ang) * present
+        invariants = torch.cat([self.radial(batch.length), *ends], dim=1)
+        return Edges(batch.edge_i, batch.edge_j, batch.wigner, fade, invariants)
+
+    def start_nodes(self, batch: Batch) -> Tensor:
+        """Return node features (n_atoms, dim, c), global frame."""
+        scalars = on_scalars(self.element_scalars(self.element(batch.element)), self.hidden.dim)
+        if not self.settings.descriptors:
+            return scalars
         forward, backward = self.onsite_embedding(batch.onsite)
         own = (forward + backward) / 2
-        x = sum_into(len(batch.element), batch.onsite_atoms, own)
-        x = x + on_scalars(self.element_scalars(element), x.shape[1])
-        hopping = torch.cat(self.hopping_embedding(batch.hopping))
-        e = self.edge_mix(self.frame.enter(hopping, batch.wigner))
+        return scalars + sum_into(len(batch.element), batch.onsite_atoms, own)
+
+    def start_edges(self, batch: Batch, edges: Edges) -> Tensor:
+        """Return edge features (n_edges, dim, c), edge frame."""
         n = self.settings.lmax + 1  # Y_l(d) has m = 0 alone in the edge's frame
-        straight = self.straight(invariants).reshape(len(e), n, self.settings.channels)
-        return x, e + nn.functional.pad(straight, (0, 0, 0, e.shape[1] - n))
+        straight = self.straight(edges.invariants).reshape(len(edges.invariants), n, self.settings.channels)
+        e = nn.functional.pad(straight, (0, 0, 0, self.hidden.dim - n))
+        if not self.settings.descriptors:
+            return e
+        hopping = torch.cat(self.hopping_embedding(batch.hopping))
+        mixed: Tensor = self.edge_mix(self.frame.enter(hopping, batch.wigner))
+        return e + mixed
+
+    def read(self, batch: Batch, edges: Edges, nodes: tuple[Tensor, Tensor], ends: tuple[Tensor, Tensor]) -> Output:
+        """Return the correction from the features and trace invariants z of nodes, and of edges."""
+        x, e = self.node_norm(nodes[0]), self.edge_norm(ends[0])
+        own, pair = x[:, 0], e[:, 0]  # become factors of the pair's own blocks, where these are read
+        if self.settings.descriptors:
+            own = self.node_invariants(torch.cat([own, self.element(batch.element)], dim=1))
+            scalars = [pair, x[batch.edge_i, 0], x[batch.edge_j, 0], edges.invariants]
+            pair = self.edge_invariants(torch.cat(scalars, dim=1))
+        return self._read(batch, (x, own, nodes[1]), (self.frame.leave(e, batch.wigner), pair, ends[1]))
 
     def _read(self, batch: Batch, nodes: tuple[Tensor, Tensor, Tensor], edges: tuple[Tensor, Tensor, Tensor]) -> Output:
         """Decode features f, invariants and trace invariants z of nodes and edges into blocks."""
         atoms, half = batch.onsite_atoms, len(batch.hopping.amplitude)
         f_own, i_own, z_own = (t[atoms] for t in nodes)
+        if self.settings.ensemble:
+            share = interval_shares(batch.length, self.settings.ensemble)
+            edges = (per_interval(edges[0], share), per_interval(edges[1], share), per_interval(edges[2], share))
         f, i, z = ((t[:half], t[half:]) for t in edges)
         fade = envelope(batch.length[:half], self.settings.correction_cutoff_ang)
         own_blocks = _blocks(batch.onsite, self.onsite_readout(batch.onsite, (f_own, f_own), (i_own, i_own)), None)
         values, index = zip(
             *own_blocks, *_blocks(batch.hopping, self.hopping_readout(batch.hopping, f, i), fade), strict=True
         )
-        out = batch.overlap.new_zeros(len(batch.overlap)).scatter(
-            0, torch.cat(index), torch.cat(values).to(batch.overlap.dtype)
-        )
+        found = torch.cat(values, dim=1).to(batch.overlap.dtype)
+        out = found.new_zeros(len(found), len(batch.overlap)).scatter(1, torch.cat(index).expand(len(found), -1), found)
         if not self.settings.trace_grad:
             return Output(out, None)
         traces = self.onsite_readout.traces(batch.onsite, (z_own, z_own))
         return Output(out, traces + self.hopping_readout.traces(batch.hopping, z))
 
 
+def of_both_times(found: Tensor, back: Tensor) -> Tensor:
+    """Return the correction (8, n_values) from those that the network gives a crystal and its time-reversed image."""
+    even = (found + back)[:N_EVEN_ROWS]
+    odd = (found - back)[N_EVEN_ROWS:]
+    return torch.cat([even, odd]) / 2
+
+
 def _blocks(blocks: Blocks, irreps: list[Tensor], fade: Tensor | None) -> list[tuple[Tensor, Tensor]]:
-    """Return the values of each group's blocks, faded towards the correction cutoff, and where they stand."""
+    """Return the values (n_spin, n) of each group's blocks, faded towards the cutoff, and where they stand (n,)."""
     found = []
     for group, y in zip(blocks.groups, irreps, strict=True):
         faded = y if fade is None else y * fade[group.rows][:, None]
-        found.append(((faded @ group.transform).reshape(-1), group.index.reshape(-1)))
+        found.append((group.decode(faded).flatten(1), group.index.flatten()))
     return found

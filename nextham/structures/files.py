@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -11,8 +12,9 @@ import numpy as np
 
 from nextham.core import Structure
 from nextham.core.system import check_id
-from nextham.exceptions import InputError
+from nextham.exceptions import InputError, NexthamError
 from nextham.files import whole
+from nextham.structures.extxyz import atoms_of_frame, id_of_frame, split_frames
 
 Reader = Callable[[Path], Structure]
 Named = tuple[str, Structure]  # id and crystal
@@ -26,6 +28,7 @@ _KINDS: Final = {
     ".stru": "stru",
 }
 _NAMES: Final = {"poscar": "vasp", "contcar": "vasp", "stru": "stru"}  # the whole name, without a suffix
+_RENAME: Final = "rename the file, or the folder where the file is a POSCAR or STRU"
 _NONE: Final[Mapping[str, Reader]] = {}
 
 
@@ -72,6 +75,15 @@ def structure_files(paths: Iterable[str | Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What stands at one place of a file: a crystal, or the reason why it cannot be read."""
+
+    id: str
+    where: str  # the file, and the frame where it holds several
+    crystal: Structure | NexthamError
+
+
 def read_structure(path: str | Path, *, more: Mapping[str, Reader] = _NONE) -> Structure:
     """Read the one crystal of a file.
 
@@ -91,10 +103,24 @@ def read_structure(path: str | Path, *, more: Mapping[str, Reader] = _NONE) -> S
 def read_named(path: str | Path, *, more: Mapping[str, Reader] = _NONE) -> list[Named]:
     """Read all crystals of a file with their ids; only extended XYZ holds more than one.
 
-    A frame of extended XYZ may carry its id (``id=...`` in its second line); others are numbered.
-
     Raises:
         InputError: if one is not a complete periodic crystal.
+    """
+    named: list[Named] = []
+    for found in read_each(path, more=more):
+        if isinstance(found.crystal, NexthamError):
+            raise found.crystal
+        named.append((found.id, found.crystal))
+    return named
+
+
+def read_each(path: str | Path, *, more: Mapping[str, Reader] = _NONE) -> list[Found]:
+    """Read the crystals of a file, each with its id; in place of a frame that cannot be read stands the reason.
+
+    A frame of extended XYZ may carry its id (``id=...`` in its second line); others are numbered from 0.
+
+    Raises:
+        InputError: if the file as a whole cannot be read.
     """
     path = Path(path)
     kind = kind_of(path)
@@ -107,7 +133,8 @@ def read_named(path: str | Path, *, more: Mapping[str, Reader] = _NONE) -> list[
     readers: dict[str, Reader] = {"cif": _read_cif, "vasp": _read_poscar, **more}
     if kind not in readers:
         raise InputError(f"{path} is an ABACUS STRU, which its engine reads; convert it to CIF or POSCAR here")
-    return [(id_of(path), readers[kind](path))]
+    id = check_id(id_of(path), mend=_RENAME)
+    return [Found(id, str(path), readers[kind](path))]
 
 
 def write_extxyz(path: Path, crystals: Mapping[str, Structure]) -> None:
@@ -120,21 +147,6 @@ def write_extxyz(path: Path, crystals: Mapping[str, Structure]) -> None:
     ]
     with whole(path) as part:
         ase.io.write(part, atoms, format="extxyz")
-
-
-def read_structures(paths: Iterable[str | Path], *, more: Mapping[str, Reader] = _NONE) -> list[Named]:
-    """Read the crystals of files and folders with their ids.
-
-    Raises:
-        InputError: if a file cannot be read, or two crystals have the same id.
-    """
-    found: dict[str, tuple[Path, Structure]] = {}
-    for path in structure_files(paths):
-        for id, structure in read_named(path, more=more):
-            if id in found:
-                raise InputError(f"{path} and {found[id][0]} are both called {id}; rename one")
-            found[id] = (path, structure)
-    return [(id, structure) for id, (_, structure) in found.items()]
 
 
 def _in_folder(folder: Path) -> list[Path]:
@@ -158,54 +170,63 @@ def _read_cif(path: Path) -> Structure:
     if not crystal.is_ordered:
         site = next(site for site in crystal if not site.is_ordered)
         raise InputError(f"{path} has a site of partial occupancy ({site.species_string}); choose an ordered structure")
-    return _checked(path, crystal.atomic_numbers, crystal.cart_coords, crystal.lattice.matrix)
+    return _checked(str(path), crystal.atomic_numbers, crystal.cart_coords, crystal.lattice.matrix)
 
 
 def _read_poscar(path: Path) -> Structure:
-    return _of_atoms(path, _read_ase(path, "vasp", "POSCAR")[0])
-
-
-def _read_extxyz(path: Path) -> list[Named]:
-    frames = _read_ase(path, "extxyz", "extended XYZ")
-    if not frames:
-        raise InputError(f"{path} holds no structure")
-    width = len(str(len(frames) - 1))
-    numbered = [f"{id_of(path)}-{k:0{width}d}" for k in range(len(frames))] if len(frames) > 1 else [id_of(path)]
-    try:
-        ids = [check_id(str(atoms.info.get("id", k))) for atoms, k in zip(frames, numbered, strict=True)]
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    return [(id, _of_atoms(path, atoms)) for id, atoms in zip(ids, frames, strict=True)]
-
-
-def _read_ase(path: Path, kind: str, what: str) -> list[Any]:
     import ase.io
 
     try:
-        return list(ase.io.iread(path, index=":", format=kind))
+        atoms = ase.io.read(path, format="vasp")
     except KeyError as error:
         raise InputError(f"{path}: {error.args[0]!r} is not an element symbol") from None
-    except Exception as error:  # ase's readers let whatever goes wrong through
-        raise InputError(f"{path} is not a complete {what} file: {_short(error)}") from None
+    except Exception as error:  # ase's reader lets whatever goes wrong through
+        raise InputError(f"{path} is not a complete POSCAR file: {_short(error)}") from None
+    return _of_atoms(str(path), atoms)
 
 
-def _of_atoms(path: Path, atoms: Any) -> Structure:
+def _read_extxyz(path: Path) -> list[Found]:
+    frames = split_frames(path)
+    if len(frames) == 1:
+        return [_read_frame(frames[0], id_of(path), str(path), "")]
+    n, width = len(frames), len(str(len(frames) - 1))
+    return [
+        _read_frame(frame, f"{id_of(path)}-{k:0{width}d}", str(path), f", frame {k + 1} of {n}")
+        for k, frame in enumerate(frames)
+    ]
+
+
+def _read_frame(frame: list[str], numbered: str, path: str, place: str) -> Found:
+    where, own = path + place, id_of_frame(frame)
+    id = own or numbered
+    told = f"{where} ({id})" if place else where
+    try:
+        check_id(id, mend="change id=... in the second line of the frame" if own else _RENAME)
+    except InputError as error:  # the id cannot even name a line of the ledger
+        return Found(numbered, where, InputError(f"{where}: {error}"))
+    try:
+        return Found(id, where, _of_atoms(told, atoms_of_frame(frame, told)))
+    except InputError as error:
+        return Found(id, where, error)
+
+
+def _of_atoms(where: str, atoms: Any) -> Structure:
     if not atoms.cell.array.any():
-        raise InputError(f'{path} has no periodic cell; write it as extended XYZ with Lattice="...", CIF or POSCAR')
+        raise InputError(f'{where} has no periodic cell; write it as extended XYZ with Lattice="...", CIF or POSCAR')
     if not atoms.pbc.all():
-        raise InputError(f'{path} is not periodic in three directions; write pbc="T T T", with vacuum where it ends')
-    return _checked(path, atoms.numbers, atoms.positions, atoms.cell.array)
+        raise InputError(f'{where} is not periodic in three directions; write pbc="T T T", with vacuum where it ends')
+    return _checked(where, atoms.numbers, atoms.positions, atoms.cell.array)
 
 
-def _checked(path: Path, numbers: Any, positions: Any, cell: Any) -> Structure:
+def _checked(where: str, numbers: Any, positions: Any, cell: Any) -> Structure:
     if not len(numbers):
-        raise InputError(f"{path} holds no atom")
+        raise InputError(f"{where} holds no atom")
     if min(numbers) < 1:
-        raise InputError(f"{path} has an atom whose element is not known")
+        raise InputError(f"{where} has an atom whose element is not known")
     try:
         return Structure(np.asarray(numbers), np.asarray(positions), np.asarray(cell))
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{where}: {error}") from None
 
 
 def _short(error: Exception) -> str:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from nextham.core import LCAOSystem
-from nextham.train.sample import Sample
+from nextham.model.batch import Batch
+from nextham.train.sample import Builder, Sample
+from nextham.train.spectral import Spectrum
+
+Kept = TypeVar("Kept")
 
 
 class Loader:
@@ -17,8 +22,9 @@ class Loader:
     Args:
         read: gives one structure's system by id.
         cost: listed pairs of each id; the keys are all ids.
+        build: makes batches and eigenvectors.
         batch_pairs: structures share a batch while their pairs stay within this.
-        cache_pairs: pairs of prepared batches to keep.
+        cache_pairs: pairs of prepared batches to keep, and of eigenvectors.
     """
 
     def __init__(
@@ -26,17 +32,18 @@ class Loader:
         read: Callable[[str], LCAOSystem],
         cost: dict[str, int],
         *,
-        build: Callable[[list[LCAOSystem]], Sample],
+        build: Builder,
         batch_pairs: int,
         cache_pairs: int,
     ) -> None:
-        self._read, self._cost, self._build = read, cost, build
-        self._batch_pairs, self._cache_pairs = batch_pairs, cache_pairs
-        self._cache: OrderedDict[tuple[str, ...], Sample] = OrderedDict()
+        self.cost = cost
+        self._read, self._build, self._batch_pairs = read, build, batch_pairs
+        self._batches: _Cache[Batch] = _Cache(cache_pairs)
+        self._spectra: _Cache[Spectrum] = _Cache(cache_pairs)
 
     def epoch(self, seed: int, number: int) -> list[tuple[str, ...]]:
         """Return the ids of each batch of an epoch; they follow from seed and number alone."""
-        ids = sorted(self._cost)
+        ids = sorted(self.cost)
         order = np.random.default_rng([seed, number]).permutation(len(ids))
         return self.packed([ids[k] for k in order])
 
@@ -45,26 +52,56 @@ class Loader:
         batches: list[tuple[str, ...]] = []
         total = 0
         for id in ids:
-            if batches and total + self._cost[id] <= self._batch_pairs:
+            if batches and total + self.cost[id] <= self._batch_pairs:
                 batches[-1] += (id,)
-                total += self._cost[id]
+                total += self.cost[id]
             else:
                 batches.append((id,))
-                total = self._cost[id]
+                total = self.cost[id]
         return batches
+
+    def cost_of(self, ids: Sequence[str]) -> int:
+        """Return the listed pairs of a batch."""
+        return sum(self.cost[id] for id in ids)
 
     def all(self) -> Iterator[Sample]:
         """Yield every structure once, in the order of ids."""
-        for ids in self.packed(sorted(self._cost)):
+        for ids in self.packed(sorted(self.cost)):
             yield self.sample(ids)
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the same without eigenvectors."""
+        for ids in self.packed(sorted(self.cost)):
+            yield self._batch(ids)
 
     def sample(self, ids: tuple[str, ...]) -> Sample:
         """Return the batch of these structures, on the CPU."""
-        if ids in self._cache:
-            self._cache.move_to_end(ids)
-            return self._cache[ids]
-        sample = self._build([self._read(id) for id in ids])
-        self._cache[ids] = sample
-        while len(self._cache) > 1 and sum(self._cost[i] for key in self._cache for i in key) > self._cache_pairs:
-            self._cache.popitem(last=False)
-        return sample
+        wanted = ids if self._build.settings.train.uses_spectra else ()
+        # eigenvectors are kept by structure: every epoch packs other batches
+        return Sample(self._batch(ids), tuple(self._spectrum(id) for id in wanted))
+
+    def _batch(self, ids: tuple[str, ...]) -> Batch:
+        return self._batches.get(ids, self.cost_of(ids), lambda: self._build.batch([self._read(id) for id in ids]))
+
+    def _spectrum(self, id: str) -> Spectrum:
+        return self._spectra.get(id, self.cost[id], lambda: self._build.spectrum(self._read(id)))
+
+
+class _Cache(Generic[Kept]):
+    """Keeps what was used last while its cost stays within a limit."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._total = limit, 0
+        self._items: OrderedDict[Hashable, tuple[int, Kept]] = OrderedDict()
+
+    def get(self, key: Hashable, cost: int, make: Callable[[], Kept]) -> Kept:
+        """Return the item of a key, made if it is not here."""
+        if key in self._items:
+            self._items.move_to_end(key)
+            return self._items[key][1]
+        item = make()
+        self._items[key] = cost, item
+        self._total += cost
+        while len(self._items) > 1 and self._total > self._limit:
+            self._total -= self._items.popitem(last=False)[1][0]
+        return item

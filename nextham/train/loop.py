@@ -7,12 +7,12 @@ import math
 import shutil
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from nextham.console import track
@@ -20,13 +20,18 @@ from nextham.data.splits import Split
 from nextham.data.store import Store
 from nextham.exceptions import InputError, NexthamError
 from nextham.model import checkpoint
+from nextham.model.extend import inherit
 from nextham.model.network import NextHAM
+from nextham.train.feed import Feed
 from nextham.train.log import COLUMNS, Log
-from nextham.train.loss import TERMS, Losses, losses
+from nextham.train.loss import TERMS, Losses, Measure
+from nextham.train.memory import Memory, saved_bytes
+from nextham.train.parallel import Ranks, launch
 from nextham.train.score import evaluate
-from nextham.train.settings import FitSettings, TrainSettings
+from nextham.train.settings import FitSettings
 from nextham.train.state import State, fingerprint_of
-from nextham.train.task import Task, prepare
+from nextham.train.step import Step, mix_precision
+from nextham.train.task import Start, Task, prepare
 
 STATE: Final = "state/training.pt"
 
@@ -44,53 +49,96 @@ def train(
         InputError: if the data do not fit, or the folder holds another or (without resume) any training.
         NexthamError: if the loss is no longer a number.
     """
-    if out.exists() and any(out.iterdir()) and not resume:
+    return launch(_train, store, split, settings, _Folder(out, resume, restart), None, options=settings.train)
+
+
+def finetune(
+    store: Store, split: Split, start: Start, *, settings: FitSettings, out: Path, resume: bool = False
+) -> dict[str, float]:
+    """Fit on from a checkpoint, on other data or new elements; the rest as ``train``.
+
+    Raises:
+        InputError: also if the checkpoint's orbitals or H0 definition differ, or settings ask for another network.
+        NexthamError: if the loss is no longer a number.
+    """
+    return launch(_train, store, split, settings, _Folder(out, resume, restart=False), start, options=settings.train)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Folder:
+    """Where a training is written, and what to do with an older one there."""
+
+    path: Path
+    resume: bool
+    restart: bool
+
+
+def _train(
+    ranks: Ranks, store: Store, split: Split, settings: FitSettings, folder: _Folder, start: Start | None
+) -> dict[str, float]:
+    out = folder.path
+    if out.exists() and any(out.iterdir()) and not folder.resume:
         raise InputError(f"{out} holds a training already; pass --resume to continue it, or choose another folder")
-    task = prepare(store, split, settings)
-    if restart and (out / STATE).is_file() and fingerprint_of(out / STATE) != task.fingerprint:
+    task = prepare(store, split, settings, start=start, n_processes=ranks.size)
+    other = folder.restart and (out / STATE).is_file() and fingerprint_of(out / STATE) != task.fingerprint
+    ranks.wait()  # nobody writes before all have looked
+    if other and ranks.first:
         shutil.rmtree(out)
-    return Training(task, settings.train, out).run()
+    ranks.wait()
+    return Training(task, out, ranks).run()
 
 
 class Training:
     """One training: continues from ``out/state`` if there is one."""
 
-    def __init__(self, task: Task, options: TrainSettings, out: Path) -> None:
-        self.task, self.options, self.out = task, options, out
+    def __init__(self, task: Task, out: Path, ranks: Ranks) -> None:
+        options = task.settings.train
+        self.task, self.options, self.out, self.ranks = task, options, out, ranks
         torch.manual_seed(options.seed)
-        self.fabric = Fabric(
-            accelerator={"auto": "auto", "cpu": "cpu", "cuda": "cuda"}[options.device],
-            devices=1,
-        )
-        # Fabric's own precision stays out of the way: it would cast the float64 correction.
-        network = checkpoint.build(task.card, statistics=task.statistics).to(getattr(torch, options.precision))
-        optimizer = torch.optim.AdamW(
+        network = checkpoint.build(task.card, statistics=task.statistics)
+        if task.start is not None:
+            inherit(network, task.start)
+        self.network: NextHAM = network.to(getattr(torch, options.dtype)).to(ranks.device)
+        if options.precision == "bf16-mixed":
+            mix_precision(self.network, ranks.device)
+        self.optimizer = torch.optim.AdamW(
             network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
         )
-        self.model, self.optimizer = self.fabric.setup(network, optimizer)
-        self.network: NextHAM = network
         average = {name: value.clone() for name, value in network.state_dict().items()}
-        self.state = State(network, optimizer, average, fingerprint=task.fingerprint)
+        self.state = State(network, self.optimizer, average, fingerprint=task.fingerprint)
         self.saved = out / STATE
         if self.saved.is_file():
             self.state.restore(self.saved)
-        self.log = Log(out / "log.csv", epoch=self.state.epoch)
-        self.n_steps = sum(len(task.train.epoch(options.seed, n)) for n in range(1, options.epochs + 1))
+        self.feed = Feed(task.train, ranks.device)
+        self.memory = Memory(task.train)
+        self.steps = Step(network, self.feed, self.memory, Measure(options, task.trace_unit_ev2))
+        self._limit_memory()
+        self.n_steps = sum(len(self.batches(n)) for n in range(1, options.epochs + 1))
+
+    def batches(self, epoch: int) -> list[tuple[str, ...]]:
+        """Return this process's share of an epoch's batches."""
+        return self.ranks.share(self.task.train.epoch(self.options.seed, epoch))
 
     def run(self) -> dict[str, float]:
         """Run the epochs that are left and return the metrics of the best checkpoint."""
         start = time.monotonic() - self.state.seconds
-        for epoch in track(range(self.state.epoch + 1, self.options.epochs + 1), "training"):
+        log = Log(self.out, epoch=self.state.epoch, tensorboard=self.options.tensorboard) if self.ranks.first else None
+        for epoch in self._tracked(range(self.state.epoch + 1, self.options.epochs + 1)):
+            if self._out_of_patience():
+                break
             row = self._epoch(epoch)
             self.state.epoch, self.state.seconds = epoch, time.monotonic() - start
-            over = self._over_budget()
-            if epoch % self.options.validate_every_epochs == 0 or epoch == self.options.epochs or over:
+            over = self.ranks.agreed(self._over_budget())
+            last = over or epoch == self.options.epochs
+            if last or epoch % self.options.validate_every_epochs == 0:
                 row |= self._validate(epoch, row["train_mev"])
-            self.log.add({"epoch": epoch, "steps": self.state.step, "seconds": round(self.state.seconds, 2)} | row)
-            if epoch % self.options.save_every_epochs == 0 or epoch == self.options.epochs or over:
-                self.state.save(self.saved)
+            if log is not None:
+                log.add({"epoch": epoch, "steps": self.state.step, "seconds": round(self.state.seconds, 2)} | row)
+                if last or self._out_of_patience() or epoch % self.options.save_every_epochs == 0:
+                    self.state.save(self.saved)
             if over:
                 break
+        self.ranks.wait()
         return checkpoint.read_card(self.out / "best").metrics
 
     def rate(self, step: int) -> float:
@@ -101,60 +149,103 @@ class Training:
         done = (step - warm) / max(1, self.n_steps - warm)
         return self.options.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * min(1.0, done))) / 2)
 
-    def step(self, ids: tuple[str, ...]) -> Losses:
-        """Take one optimiser step and return the losses."""
-        rate = self.rate(self.state.step)
+    def step(self, ids: tuple[str, ...]) -> Losses | None:
+        """Take one optimiser step and return the losses, None if the batch does not fit into memory."""
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        sample = self.task.train.sample(ids).to(self.fabric.device)
-        k_at = self._k_at(self.state.step).to(self.fabric.device)
-        found = losses(self.model(sample.batch), sample, trace_unit_ev2=self.task.trace_unit_ev2, k_at=k_at)
-        total = found.total(self.options, spectral=self.options.spectral_share(self.state.step / self.n_steps))
-        if not torch.isfinite(total):
-            raise NexthamError(
-                f"the loss of {', '.join(ids)} is not a number after {self.state.step} steps; lower learning_rate"
-            )
-        self.optimizer.zero_grad()
-        self.fabric.backward(total)
-        self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.options.clip_norm)
+            group["lr"] = self.rate(self.state.step)
+        share = self.options.spectral_share(self.state.step / self.n_steps)
+        found = self.steps.backward(ids, k_at=self.k_at(self.state.step), share=share)
+        weights = list(self.network.parameters())
+        self.ranks.average_gradients(weights)
+        norm = torch.nn.utils.clip_grad_norm_(weights, self.options.clip_norm)
+        if not torch.isfinite(norm):
+            raise self._not_a_number(ids, found, share)
         self.optimizer.step()
         self.state.step += 1
         self.state.update_average(self.options.ema_decay)
-        return found.detached()
+        return found
 
-    def _k_at(self, step: int) -> Tensor:
+    def k_at(self, step: int) -> Tensor:
         """Return which k of the pool a step uses; it follows from seed and step alone."""
         n = min(self.options.k_per_step, self.options.k_pool)
         rng = np.random.default_rng([self.options.seed, step])
-        return torch.from_numpy(rng.choice(self.options.k_pool, size=n, replace=False))
+        return torch.from_numpy(rng.choice(self.options.k_pool, size=n, replace=False)).to(self.ranks.device)
+
+    def _not_a_number(self, ids: tuple[str, ...], found: Losses | None, share: float) -> NexthamError:
+        """Return the error, the same in every process."""
+        good = found is None or bool(torch.isfinite(found.total(self.options, share=share)))
+        everywhere = self.ranks.gathered((ids, good))
+        guilty = [id for some, fine in everywhere if not fine for id in some]
+        names = ", ".join(guilty or [id for some, _ in everywhere for id in some])
+        return NexthamError(
+            f"the loss of {names} {'is' if guilty else 'has a gradient that is'} not a number "
+            f"after {self.state.step} steps; lower learning_rate"
+        )
+
+    def _limit_memory(self) -> None:
+        """Let the estimate cut batches, judged by the forward pass of a structure of middling size."""
+        if self.options.max_memory_gb is None:
+            return
+        cost = self.task.train.cost
+        middle = sorted(cost, key=lambda id: (cost[id], id))[len(cost) // 2]
+        self.network.train()
+        saved = saved_bytes(self.network, lambda: self.total((middle,)))
+        self.memory.limit(self.network, max_gb=self.options.max_memory_gb, pairs=cost[middle], saved=saved)
+
+    def total(self, ids: tuple[str, ...]) -> Tensor:
+        """Return the whole loss of structures, as it is at the end of the training."""
+        return self.steps.losses(ids, k_at=self.k_at(0), share=1.0).total(self.options, share=1.0)
 
     def _epoch(self, epoch: int) -> dict[str, Any]:
-        self.model.train()
-        batches = self.task.train.epoch(self.options.seed, epoch)
+        self.network.train()
+        batches = self.batches(epoch)
         rate = self.rate(self.state.step)
-        found = [self.step(ids) for ids in batches]
-        mae = torch.cat([f.gauge_mae_mev for f in found]).mean()
-        means = {name: float(torch.stack([getattr(f, name) for f in found]).mean()) for name in TERMS}
-        row = {"learning_rate": rate, "train_mev": float(mae) / 2}
-        return row | means
+        found: list[Losses] = []
+        for ids, after in zip(batches, [*batches[1:], ()], strict=True):
+            self.feed.expect([*self.memory.parts(ids), *(self.memory.parts(after) if after else [])])
+            if (losses := self.step(ids)) is not None:
+                found.append(losses)
+        everywhere = [f for some in self.ranks.gathered([f.on_cpu() for f in found]) for f in some]
+        if not everywhere:
+            raise NexthamError("no structure of the training set fits into memory; choose a smaller model")
+        mae = torch.cat([f.gauge_mae_mev for f in everywhere]).mean()
+        means = {name: float(torch.stack([getattr(f, name) for f in everywhere]).mean()) for name in TERMS}
+        return {"learning_rate": rate, "train_mev": float(mae) / 2} | means
 
     def _validate(self, epoch: int, train_mev: float) -> dict[str, Any]:
         """Score the averaged weights and write ``last``, and ``best`` where they are the best so far."""
-        ours = {name: value.clone() for name, value in self.network.state_dict().items()}
-        self.network.load_state_dict(self.state.average)
-        score = evaluate(self.network, self.task.val, self.fabric.device) if self.task.val else None
-        self.network.load_state_dict(ours)
-        found = score.metrics() if score else {}
+        found, objective = self.ranks.agreed(self._score(epoch) if self.ranks.first else ({}, 0.0))
         card = dataclasses.replace(self.task.card, metrics={"epoch": float(epoch), "train_mev": train_mev} | found)
-        checkpoint.save(self.out / "last", self.state.average, card)
-        objective = score.objective(self.options) if score else -float(epoch)  # without val the latest is the best
-        if objective < self.state.best:
-            self.state.best = objective
-            checkpoint.save(self.out / "best", self.state.average, card)
-        said = f", val {score.mae_mev:.4f} meV, skill {score.skill:.3f}" if score else ""
+        best = objective < self.state.best
+        if best:
+            self.state.best, self.state.best_epoch = objective, epoch
+        if not self.ranks.first:
+            return {}
+        for name in ("last", "best") if best else ("last",):
+            checkpoint.save(self.out / name, self.state.average, card)
+        said = f", val {found['val_mev']:.4f} meV, skill {found['val_skill']:.3f}" if found else ""
         print(f"epoch {epoch}: train {train_mev:.4f} meV{said}", file=sys.stderr, flush=True)  # noqa: T201
         return {name: value for name, value in found.items() if name in COLUMNS}
+
+    def _score(self, epoch: int) -> tuple[dict[str, float], float]:
+        """Return the metrics of the averaged weights and what decides which are best: without val, the latest."""
+        if self.task.val is None:
+            return {}, -float(epoch)
+        ours = {name: value.clone() for name, value in self.network.state_dict().items()}
+        self.network.load_state_dict(self.state.average)
+        score = evaluate(self.network, self.task.val, self.ranks.device)
+        self.network.load_state_dict(ours)
+        return score.metrics(), score.objective(self.options)
+
+    def _tracked(self, epochs: range) -> Iterable[int]:
+        return track(epochs, "training") if self.ranks.first else epochs
 
     def _over_budget(self) -> bool:
         budget = self.options.budget_minutes
         return budget is not None and self.state.seconds > 60 * budget
+
+    def _out_of_patience(self) -> bool:
+        """Return whether the last validation says so; other epochs do not ask."""
+        patience, epoch = self.options.patience_epochs, self.state.epoch
+        asked = patience is not None and epoch > 0 and epoch % self.options.validate_every_epochs == 0
+        return asked and epoch - self.state.best_epoch >= (patience or 0)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 import torch
 
 from nextham.core import LCAOSystem
-from nextham.model.batch import Batch, OnDevice, Vocabulary
+from nextham.model.batch import Batch
+from nextham.model.on_device import OnDevice
+from nextham.model.vocabulary import Vocabulary
 from nextham.train.settings import FitSettings
 from nextham.train.spectral import Spectrum
 
@@ -18,20 +19,23 @@ class Sample(OnDevice):
     """Structures with labels."""
 
     batch: Batch
-    spectra: tuple[Spectrum, ...]  # one per structure, or none
+    spectra: tuple[Spectrum, ...]  # one per structure, or none where the loss does not look at levels
 
 
-def sampler(vocabulary: Vocabulary, settings: FitSettings) -> Callable[[list[LCAOSystem]], Sample]:
-    """Return the function that turns systems with labels into a sample."""
-    options = settings.train
-    dtype = getattr(torch, options.precision)
+@dataclasses.dataclass(frozen=True)
+class Builder:
+    """Makes the parts of samples from systems with labels."""
 
-    def build(systems: list[LCAOSystem]) -> Sample:
+    vocabulary: Vocabulary
+    settings: FitSettings
+
+    def batch(self, systems: list[LCAOSystem]) -> Batch:
+        """Return what the network reads."""
         joined = systems[0] if len(systems) == 1 else LCAOSystem.concat(systems)
-        batch = Batch.build(joined, vocabulary, settings=settings.model, dtype=dtype, labels=True)
-        if not options.uses_spectra:
-            return Sample(batch, ())
-        found = [Spectrum.of(s, n_k=options.k_pool, cut_ev=options.p_cut_ev, seed=options.seed) for s in systems]
-        return Sample(batch, tuple(found))
+        dtype = getattr(torch, self.settings.train.dtype)
+        return Batch.build(joined, self.vocabulary, settings=self.settings.model, dtype=dtype, labels=True)
 
-    return build
+    def spectrum(self, system: LCAOSystem) -> Spectrum:
+        """Return one structure's eigenvectors."""
+        options = self.settings.train
+        return Spectrum.of(system, n_k=options.k_pool, cut_ev=options.p_cut_ev, seed=options.seed)

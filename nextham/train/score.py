@@ -19,7 +19,8 @@ class Score:
     mae_mev: float  # overall Gauge MAE: the mean modulus over the four spin blocks
     h0_mev: float  # the same of H0
     p_mev: float  # mean |C† E(k) C| among the levels P; 0 without spectra
-    pq_mev: float  # and between P and the levels above
+    pq_mev: float  # between P and the levels above
+    q_mev: float  # and among those
 
     @property
     def skill(self) -> float:
@@ -27,8 +28,9 @@ class Score:
         return 1 - self.mae_mev / self.h0_mev
 
     def objective(self, options: TrainSettings) -> float:
-        """Return what decides which checkpoint is best: the loss in full force, without the trace term."""
-        return 2 * self.mae_mev + options.p_weight * self.p_mev + options.pq_weight * self.pq_mev
+        """Return what decides which checkpoint is best: the loss in full force with the Gauge MAE, without traces."""
+        levels = options.p_weight * self.p_mev + options.pq_weight * self.pq_mev + options.q_weight * self.q_mev
+        return 2 * self.mae_mev + levels
 
     def metrics(self) -> dict[str, float]:
         """Return the numbers under the names that checkpoints and logs use."""
@@ -38,26 +40,26 @@ class Score:
             "val_skill": self.skill,
             "val_p_mev": self.p_mev,
             "val_pq_mev": self.pq_mev,
+            "val_q_mev": self.q_mev,
         }
 
 
 def evaluate(network: NextHAM, loader: Loader, device: torch.device) -> Score:
     """Return the score of a network on every structure of a loader."""
     network.eval()
-    rows: list[tuple[float, float, float, float]] = []
+    rows: list[tuple[float, ...]] = []
     with torch.no_grad():
         for sample in loader.all():
             moved = sample.to(device)
             batch = moved.batch
-            if batch.target is None:
+            if batch.target is None or batch.h0_error is None:
                 raise ValueError("only batches with labels can be scored")
             error = network(batch).correction - batch.target
-            found, prior = gauge_mae(error, batch).tolist(), gauge_mae(-batch.target, batch).tolist()
-            levels = [(0.0, 0.0)] * len(found)
+            found, prior = gauge_mae(error, batch).tolist(), gauge_mae(batch.h0_error, batch).tolist()
+            levels = [[0.0] * 3] * len(found)
             if moved.spectra:
                 parts = zip(moved.spectra, aligned_errors(error, batch), strict=True)
-                levels = [tuple(float(x) for x in spectrum.errors(e)) for spectrum, e in parts]  # type: ignore[misc]
-            # half: the blocks ↑↓ and ↓↑ of a spin scalar are zero
-            rows += [(a / 2, b / 2, p, pq) for a, b, (p, pq) in zip(found, prior, levels, strict=True)]
-    mae, h0, p, pq = (1e3 * sum(column) / len(rows) for column in zip(*rows, strict=True))
-    return Score(mae, h0, p, pq)
+                levels = [spectrum.errors(e[0]).tolist() for spectrum, e in parts]
+            # half: the loss is half the sum over the four spin blocks, the score their mean
+            rows += [(a / 2, b / 2, *means) for a, b, means in zip(found, prior, levels, strict=True)]
+    return Score(*(1e3 * sum(column) / len(rows) for column in zip(*rows, strict=True)))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nextham.core import LCAOSystem
 from nextham.core._arrays import offsets
-from nextham.model.batch import OnDevice
+from nextham.model.on_device import OnDevice
 from nextham.physics.bloch import bloch_sum
 from nextham.physics.eigen import solve
 
@@ -68,20 +68,27 @@ class Spectrum(OnDevice):
         )
 
     def projected(self, error: Tensor, at: Tensor | slice = _EVERY) -> Tensor:
-        """Return |C† E(k) C| (len(at), n_bands, n_bands) eV of real-space errors (n_values,) at some or all k."""
+        """Return C† E(k) C (len(at), n_bands, n_bands) eV of real-space errors (n_values,) at some or all k."""
         phased = self.phase[at][:, self.pair] * error
         flat = phased.new_zeros(len(phased), self.n_orb**2).scatter_add(1, self.place.expand_as(phased), phased)
         half = flat.reshape(-1, self.n_orb, self.n_orb)
         c = self.vectors[at]
-        return (c.mH @ (half + half.mH) @ c).abs()
+        return c.mH @ (half + half.mH) @ c
 
-    def errors(self, error: Tensor, at: Tensor | slice = _EVERY) -> tuple[Tensor, Tensor]:
-        """Return the mean |C† E C| among the levels P, and between P and Q (eV)."""
-        size = self.projected(error, at)
+    def means(self, projected: Tensor, at: Tensor | slice = _EVERY) -> Tensor:
+        """Return the means (3,) eV of |C† E C| among the levels P, between P and Q, and among the levels Q."""
+        size = projected.abs()
         low, high = self.low[at], self.high[at]
         among = low[:, :, None] * low[:, None, :]
         between = low[:, :, None] * high[:, None, :]
-        return (size * among).sum() / among.sum(), (size * between).sum() / between.sum().clamp(min=1)
+        above = high[:, :, None] * high[:, None, :]
+        found = [(size * among).sum() / among.sum()]
+        found += [(size * part).sum() / part.sum().clamp(min=1) for part in (between, above)]
+        return torch.stack(found)
+
+    def errors(self, error: Tensor, at: Tensor | slice = _EVERY) -> Tensor:
+        """Return the means (3,) eV of real-space errors (n_values,)."""
+        return self.means(self.projected(error, at), at)
 
 
 def _places(system: LCAOSystem) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

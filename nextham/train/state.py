@@ -24,6 +24,7 @@ class State:
     epoch: int = 0  # finished epochs
     step: int = 0  # finished steps
     best: float = float("inf")  # validation objective of the best average so far
+    best_epoch: int = 0
     seconds: float = 0.0  # spent so far
 
     def update_average(self, decay: float) -> None:
@@ -84,4 +85,4 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-_PLAIN = ("fingerprint", "epoch", "step", "best", "seconds")
+_PLAIN = ("fingerprint", "epoch", "step", "best", "best_epoch", "seconds")

@@ -1,4 +1,4 @@
-"""nextham train and nextham predict as a user runs them."""
+"""nextham train, finetune and predict as a user runs them."""
 
 from __future__ import annotations
 
@@ -50,6 +50,20 @@ def test_train_then_predict(place):
     assert Store(place / "test").ids == ("c",)
     assert Store(place / "two").ids == ("a", "b")
     assert len(Store(place / "all")) == 3
+
+
+def test_finetune_goes_on_from_a_checkpoint(place):
+    lists = ("--split", place / "split.json")
+    nextham("train", place / "store", *lists, "-o", place / "run", "--settings", SETTINGS)
+    words = ("finetune", place / "store", "--checkpoint", place / "run" / "best", *lists, "-o", place / "on")
+    settings = ("--settings", json.dumps({"train": {"epochs": 1, "device": "cpu", "learning_rate": 1e-4}}))
+    assert "activations of the largest batch" in nextham(*words, *settings, "--dry-run")
+    assert not (place / "on").exists()
+    assert "val_skill" in nextham(*words, *settings)
+    assert "val_skill" in nextham(*words, *settings, "--resume")
+    nextham("predict", place / "store", "--checkpoint", place / "on" / "best", "-o", place / "all")
+    with pytest.raises(InputError, match="holds a training already"):
+        nextham(*words, *settings)
 
 
 def test_misspelt_setting_names_the_near_one(place):

@@ -27,6 +27,17 @@ def test_writes_the_crystals_with_their_ids(tmp_path):
     }  # fmt: skip
 
 
+def test_an_existing_file_is_replaced_only_when_asked(tmp_path):
+    path = tmp_path / "set.extxyz"
+    path.write_text("mine")
+    done = generate("-o", str(path))
+    assert str(done.exception) == f"{path} exists already; choose another name or pass --overwrite"
+    assert generate("-o", str(path), "--dry-run").exit_code == 0
+    assert path.read_text() == "mine"
+    assert generate("-o", str(path), "--overwrite").exit_code == 0
+    assert len(read_named(path)) == 4
+
+
 def test_a_dry_run_lists_and_writes_nothing(tmp_path):
     done = generate("--dry-run", "--only", "Si-A4-0", "-o", str(tmp_path / "x.extxyz"))
     assert done.output.splitlines()[0].split()[:4] == ["Si-A4-0", "Si2", "2", "atoms"]

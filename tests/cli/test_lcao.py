@@ -88,8 +88,8 @@ def test_a_missing_element_is_named_and_the_rest_goes_on(place):
     assert [(f["id"], f["cause"]) for f in found["failed"]] == [("FeO", "missing-file")]
     assert Ledger(place / "store" / "ledger.jsonl").last()["FeO"].message == (
         "FeO: the embedded species set has no Fe; it has H B C N O F Na Mg Al Si P S Cl Ga Ge As Se Br In Sn Sb Te I "
-        "Tl Pb Bi; name a folder with fully relativistic UPF and .orb files of every element in species.source "
-        "(--species)"
+        "Tl Pb Bi; lock a folder with fully relativistic UPF and .orb files of every element (nextham species lock "
+        "DIR) and name it in species.source (--species)"
     )
 
 

@@ -52,6 +52,7 @@ def test_build_writes_files_that_the_engine_can_use(app, tmp_path):
 def test_a_wrong_symbol_is_told_before_anything_is_built(app, tmp_path):
     result = CliRunner().invoke(app, ["species", "build", "H", "Xx", "-o", str(tmp_path)])
     assert isinstance(result.exception, InputError)
+    assert "(nextham species lock DIR) and name it in species.source (--species)" in str(result.exception)
     assert not list(tmp_path.iterdir())
 
 

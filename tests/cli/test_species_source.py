@@ -18,7 +18,7 @@ from nextham.data.store import Store
 from nextham.dft.species.source import embedded_species
 
 SI_C = "SiC\n4.4\n0 .5 .5\n.5 0 .5\n.5 .5 0\nSi C\n1 1\ndirect\n0 0 0\n.25 .25 .25\n"
-CHEAP = {"ecutwfc_ry": 8.0}
+CHEAP = {"ecutwfc_ry": 10.0}
 
 
 @pytest.fixture

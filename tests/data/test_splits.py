@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from nextham.console import load_settings
 from nextham.data.settings import SplitSettings
-from nextham.data.splits import Split, make_split
+from nextham.data.splits import Split, make_split, shortened
 from nextham.exceptions import InputError
 
 
@@ -135,3 +136,48 @@ def test_bad_settings() -> None:
     assert str(raised.value) == "the given settings: fraction is not a setting; did you mean fractions?"
     with pytest.raises(InputError, match="must not be negative and must add up to 1"):
         load_settings(SplitSettings, '{"fractions": {"train": 0.5, "test": 0.6}}')
+
+
+def crystals(formulas: dict[str, str], copies: int) -> pd.DataFrame:
+    """A manifest of families of copies: crystal name to its elements."""
+    rows = [(f"{name}-{k}", elements, elements) for name, elements in formulas.items() for k in range(copies)]
+    return pd.DataFrame(rows, columns=["id", "reduced_formula", "elements"])
+
+
+FAMILIES = {"SiC-B3": "C Si", "SiC-B4": "C Si", "C-A4": "C", "GaAs-B3": "As Ga", "InAs-B3": "As In", "GaN-B4": "Ga N"}
+
+
+@given(seed=st.integers(0, 20))
+def test_copies_of_a_crystal_stay_together(seed: int) -> None:
+    table = crystals(FAMILIES, 3)
+    fractions = {"train": 0.6, "val": 0.2, "test": 0.2}
+    split = make_split(table, SplitSettings(seed=seed, fractions=fractions, group="crystal"))
+    families = {name: {id.rpartition("-")[0] for id in ids} for name, ids in split.ids.items()}
+    assert sum(map(len, families.values())) == len(FAMILIES)
+    assert sorted(id for ids in split.ids.values() for id in ids) == sorted(table["id"])
+    trained = set(" ".join(FAMILIES[f] for f in families["train"]).split())
+    assert all(set(FAMILIES[f].split()) <= trained for f in families["test"])
+
+
+def test_an_id_without_a_number_is_a_crystal_of_its_own() -> None:
+    table = pd.DataFrame({"id": ["mp-1", "mp-2", "a-b", "a-c"], "reduced_formula": ["Si"] * 4, "elements": ["Si"] * 4})
+    halves = SplitSettings(group="crystal", fractions={"train": 0.5, "test": 0.5})
+    split = make_split(table, halves)
+    assert split.of("mp-1") == split.of("mp-2")  # so ids of a database are not for this option
+    assert {split.of("a-b"), split.of("a-c")} <= {"train", "test"}
+
+
+def test_shorter_lists_are_nested_and_have_every_element() -> None:
+    table = crystals(FAMILIES, 5)
+    split = make_split(table, SplitSettings(seed=1))
+    parts = [shortened(split, "train", n, manifest=table, seed=2) for n in (4, 8, 16, len(split["train"]))]
+    for small, large in pairwise(parts):
+        assert set(small["train"]) < set(large["train"])
+        assert small["test"] == split["test"]
+    elements = dict(zip(table["id"], table["elements"], strict=True))
+    assert set(" ".join(elements[id] for id in parts[0]["train"]).split()) == {"C", "Si", "As", "Ga", "In", "N"}
+    assert parts[-1] == split
+    with pytest.raises(InputError, match="2 structures of the list train cannot have all of its elements"):
+        shortened(split, "train", 2, manifest=table)
+    with pytest.raises(InputError, match="holds 24 structures, it cannot be shortened to 25"):
+        shortened(split, "train", 25, manifest=table)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from made_networks import SWITCHES, network, suited
 
 from nextham.exceptions import InputError
 from nextham.model import checkpoint
@@ -54,6 +55,8 @@ def edit(path, **changes):
         ({"schema_version": 9}, "is a checkpoint of version 9, this program reads version 1; use nextham"),
         ({"units": {"energy": "Ry"}}, "gives the units {'energy': 'Ry'}, this program works in"),
         ({"settings": {"chanels": 4}}, "settings.chanels is not a setting; did you mean channels?"),
+        ({"settings": {"lmax": 2, "n_blocks": 1, "target": "pauli"}}, "model.safetensors does not fit the settings in"),
+        ({"settings": {"target": "vector"}}, "settings.target: Input should be 'spin-scalar', 'pauli' or"),
         ({"settings": {"lmax": 3}}, "model.safetensors does not fit the settings in checkpoint.json; copy or train"),
     ],
 )
@@ -79,3 +82,25 @@ def test_other_h0_and_missing_files_are_refused(saved, tmp_path):
     (path / "model.safetensors").write_bytes(b"no")
     with pytest.raises(InputError, match="cannot be read"):
         checkpoint.load(path)
+
+
+def test_checkpoint_older_than_the_switches_loads(saved, synthetic):
+    path, model, card = saved
+    settings = json.loads((path / "checkpoint.json").read_text())["settings"]
+    edit(path, settings={k: v for k, v in settings.items() if k not in ("delta", "ensemble")})
+    loaded, read = checkpoint.load(path)
+    assert read.settings == card.settings
+    one, two = (predicted(synthetic, m).operators["hamiltonian"] for m in (model, loaded))
+    assert np.array_equal(one, two)
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_every_switch_survives_in_a_checkpoint(synthetic, tmp_path, name):
+    settings = SWITCHES[name]
+    system = suited(synthetic, settings)
+    model = network(system, settings)
+    checkpoint.save(tmp_path / "best", model.state_dict(), checkpoint.Card(settings, system.basis, "synthetic"))
+    loaded, card = checkpoint.load(tmp_path / "best")
+    assert card.settings == settings
+    one, two = (predicted(system, m).operators["hamiltonian"] for m in (model, loaded))
+    assert np.array_equal(one, two)

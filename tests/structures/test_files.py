@@ -8,9 +8,9 @@ import pytest
 from nextham.exceptions import InputError
 from nextham.structures.files import (
     kind_of,
+    read_each,
     read_named,
     read_structure,
-    read_structures,
     structure_files,
     write_extxyz,
 )
@@ -78,14 +78,8 @@ def test_ids_come_from_files_folders_and_frames(tmp_path):
     write(tmp_path / "md.extxyz", XYZ * 3)
     write(tmp_path / "notes.txt", "none")
     write(tmp_path / "store.runs" / "one" / "abacus_scf" / "STRU", "a run, not a source")
-    assert [id for id, _ in read_structures([tmp_path])] == ["md-0", "md-1", "md-2", "one", "two"]
-
-
-def test_equal_ids_are_refused(tmp_path):
-    first, second = write(tmp_path / "a" / "x.vasp", POSCAR), write(tmp_path / "b" / "x.vasp", POSCAR)
-    with pytest.raises(InputError) as error:
-        read_structures([first, second])
-    assert str(error.value) == f"{second} and {first} are both called x; rename one"
+    found = [id for path in structure_files([tmp_path]) for id, _ in read_named(path)]
+    assert found == ["md-0", "md-1", "md-2", "one", "two"]
 
 
 def test_further_formats_come_from_outside(tmp_path):
@@ -108,6 +102,64 @@ def test_an_id_that_cannot_name_a_folder_is_refused(tmp_path):
     with pytest.raises(InputError) as error:
         read_named(path)
     assert str(error.value).startswith(f"{path}: '../../x' cannot name a structure: an id becomes the name of a folder")
+    assert str(error.value).endswith("; change id=... in the second line of the frame")
+    with pytest.raises(InputError, match=r"'a b' cannot name a structure.*; rename the file, or the folder"):
+        read_named(write(tmp_path / "a b.vasp", POSCAR))
+
+
+BAD_FRAMES = {
+    "a position": (
+        XYZ.replace("As 1.4125", "As nan"),
+        "{} has a position or lattice vector that is not a finite number",
+    ),
+    "an element": (XYZ.replace("As", "Qq"), "{}: 'Qq' is not an element symbol"),
+    "no third period": (
+        XYZ.replace('0"\n', '0" pbc="F F F"\n'),
+        '{} is not periodic in three directions; write pbc="T T T", with vacuum where it ends',
+    ),
+    "an atom too few": (
+        XYZ.replace("Ga 0 0 0\n", "\n"),
+        "{} is not complete extended XYZ: its first line says 2 atoms, but it holds 1",
+    ),
+    "an atom too many": (
+        XYZ.replace("2\n", "1\n", 1),
+        "{} is not complete extended XYZ: its first line says 1 atoms, but it holds 2",
+    ),
+    "a number of atoms": (
+        XYZ.replace("2\n", "2x\n", 1),
+        "{} is not complete extended XYZ: it begins with '2x' in place of the number of its atoms",
+    ),
+    "a column": (XYZ.replace(" 1.4125\n", "\n"), "{} is not complete extended XYZ: "),
+}
+
+
+@pytest.mark.parametrize("place", [0, 1, 3])
+@pytest.mark.parametrize("case", list(BAD_FRAMES))
+def test_a_bad_frame_leaves_the_others(tmp_path, case, place):
+    text, sentence = BAD_FRAMES[case]
+    frames = [XYZ.replace('"\n', f'" id=f{k}\n', 1) for k in range(4)]
+    frames[place] = text.replace('Lattice="', f'id=f{place} Lattice="')
+    path = write(tmp_path / "md.extxyz", "".join(frames))
+    found = read_each(path)
+    assert [each.id for each in found] == ["f0", "f1", "f2", "f3"]
+    bad = found.pop(place)
+    assert isinstance(bad.crystal, InputError)
+    said = str(bad.crystal).replace(": a structure has", " has")
+    assert said.startswith(sentence.format(f"{path}, frame {place + 1} of 4 (f{place})"))
+    assert [each.crystal for each in found] == [read_structure(write(tmp_path / "one.xyz", XYZ))] * 3
+
+
+def test_a_frame_with_a_bad_id_is_named_by_its_number(tmp_path):
+    path = write(tmp_path / "md.extxyz", XYZ + XYZ.replace('"\n', '" id=../../evil\n'))
+    good, bad = read_each(path)
+    assert (good.id, bad.id) == ("md-0", "md-1")
+    assert str(bad.crystal).startswith(f"{path}, frame 2 of 2: '../../evil' cannot name a structure: ")
+
+
+def test_a_file_that_is_no_text_is_told(tmp_path):
+    (tmp_path / "md.xyz").write_bytes(b"2\n\xff\xfe")
+    with pytest.raises(InputError, match=r"md\.xyz is not a text file, as extended XYZ is"):
+        read_each(tmp_path / "md.xyz")
 
 
 @pytest.mark.parametrize(
@@ -153,7 +205,7 @@ def test_bad_file_is_told_in_one_sentence(tmp_path, name, text, sentence):
         ("POSCAR", "\n".join(POSCAR.splitlines()[:-1]), "is not a complete POSCAR file"),
         ("POSCAR", POSCAR.replace("Ga As", "Ga Qq"), "Qq"),
         ("a.cif", "data_x\n_cell_length_a 5\n", "is not a complete CIF"),
-        ("a.extxyz", "\n".join(XYZ.splitlines()[:-1]), "is not a complete extended XYZ file"),
+        ("a.extxyz", "\n".join(XYZ.splitlines()[:-1]), "is not complete extended XYZ"),
     ],
 )
 def test_broken_file_names_itself(tmp_path, name, text, sentence):

@@ -1,20 +1,18 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
-from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from small_training import BASIS, MODEL, SPLIT, fit, run, same, system, training, weights, write
 
-from nextham.core import LCAOSystem, OrbitalBasis
+from nextham.core import OrbitalBasis
 from nextham.data.splits import Split
 from nextham.data.store import Store, StoreWriter
 from nextham.exceptions import InputError, NexthamError
 from nextham.model import checkpoint
-from nextham.model.batch import Batch, Vocabulary
-from nextham.model.settings import ModelSettings
+from nextham.model.vocabulary import Vocabulary
 from nextham.physics.align import aligned
 from nextham.physics.errors import moduli
 from nextham.predict import predicted
@@ -23,51 +21,13 @@ from nextham.train import loop
 from nextham.train.cost import dry_run
 from nextham.train.loader import Loader
 from nextham.train.log import read_log
-from nextham.train.loss import gauge_mae, trace_targets
+from nextham.train.sample import Builder
 from nextham.train.settings import FitSettings, TrainSettings
-
-MODEL = ModelSettings(channels=4, lmax=2, n_blocks=1, n_heads=2, width=16)
-BASIS = OrbitalBasis.parse("Ga:1s1p1d As:2s1p")
-SPLIT = Split({"train": ("a", "b", "c"), "val": ("d",)})
-
-
-def system(id: str) -> LCAOSystem:
-    seed = ord(id)
-    return synthetic_system(zincblende(rattle_ang=0.02 * (seed - 96)), BASIS, id=id, cutoff_ang=4.5, seed=seed)
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> Store:
-    path = tmp_path_factory.mktemp("data") / "store"
-    with StoreWriter(path) as writer:
-        for id in "abcd":
-            writer.add(system(id))
-    return Store(path)
-
-
-def fit(**train) -> FitSettings:
-    defaults = {
-        "epochs": 4,
-        "save_every_epochs": 1,
-        "validate_every_epochs": 2,
-        "warmup_steps": 2,
-        "device": "cpu",
-        "batch_pairs": 1,
-    }
-    return FitSettings(model=MODEL, train=TrainSettings(**(defaults | train)))
-
-
-def run(store: Store, out, *, settings: FitSettings | None = None, resume: bool = False) -> list[dict[str, str]]:
-    loop.train(store, SPLIT, settings=settings or fit(), out=out, resume=resume)
-    return [{k: v for k, v in row.items() if k != "seconds"} for row in read_log(out / "log.csv")]
-
-
-def weights(out) -> dict[str, torch.Tensor]:
-    return checkpoint.load(out / "last")[0].state_dict()
-
-
-def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+    return write(tmp_path_factory.mktemp("data") / "store", *map(system, "abcd"))
 
 
 def test_killed_training_resumes_with_the_losses_of_one_that_was_not(store, tmp_path, monkeypatch):
@@ -121,43 +81,9 @@ def test_without_trace_grad_training_runs(store, tmp_path):
     assert float(run(store, tmp_path / "run", settings=plain)[0]["trace"]) == 0
 
 
-def batch_of(systems: list[LCAOSystem]) -> Batch:
-    joined = LCAOSystem.concat(systems)
-    return Batch.build(joined, Vocabulary(joined.basis), settings=MODEL, dtype=torch.float64, labels=True)
-
-
-def test_loss_is_the_benchmarks_gauge_mae():
-    systems = [system("a"), system("b")]
-    batch = batch_of(systems)
-    found = gauge_mae(-batch.target, batch)
-    for k, one in enumerate(systems):
-        error, _ = aligned(one.operator("h0") - one.operator("hamiltonian"), one.operator("overlap"))
-        weight = error.pairs.multiplicity[error.pair_of_value]
-        expected = (moduli(error)[2] * weight).sum() / weight.sum() / 4
-        assert found[k].item() / 2 == pytest.approx(expected, rel=1e-12)
-
-
-def test_loss_does_not_feel_an_energy_shift_nor_does_its_gradient():
-    batch = batch_of([system("a"), system("b")])
-    error = (batch.target * 0.3).requires_grad_()
-    shift = torch.tensor([0.7, -0.2], dtype=torch.float64)[batch.structure_of_value] * batch.overlap
-    assert (gauge_mae(error + shift, batch) - gauge_mae(error, batch)).abs().max() < 1e-12
-    gauge_mae(error, batch).sum().backward()
-    assert abs((error.grad * shift).sum()) < 1e-12
-
-
-def test_trace_targets_are_traces_of_shell_pairs():
-    one = system("a")
-    batch = batch_of([one])
-    group = batch.onsite.groups[0]
-    block = batch.target[group.index[0]].reshape(9, 9)  # Ga: s, p, d
-    starts = [0, 1, 4, 9]
-    expected = [(block[a:b, c:d] ** 2).sum() for a, b in pairwise(starts) for c, d in pairwise(starts)]
-    assert trace_targets(batch)[0][0].tolist() == pytest.approx([float(e) for e in expected])
-
-
 def test_batches_keep_within_their_cost():
-    loader = Loader(system, {"a": 5, "b": 4, "c": 20, "d": 3}, build=partial(id), batch_pairs=9, cache_pairs=0)
+    build = Builder(Vocabulary(BASIS), fit())
+    loader = Loader(system, {"a": 5, "b": 4, "c": 20, "d": 3}, build=build, batch_pairs=9, cache_pairs=0)
     assert loader.packed(["a", "b", "c", "d"]) == [("a", "b"), ("c",), ("d",)]
     assert sorted(i for ids in loader.epoch(0, 1) for i in ids) == ["a", "b", "c", "d"]
     assert loader.epoch(0, 1) == loader.epoch(0, 1)
@@ -205,11 +131,11 @@ def test_damaged_state_is_refused(store, tmp_path):
 
 
 def test_loss_that_is_no_number_stops_with_the_structure(store, tmp_path):
-    training = loop.Training(loop.prepare(store, SPLIT, fit()), fit().train, tmp_path)
+    broken = training(store, tmp_path, fit())
     with torch.no_grad():
-        next(training.network.parameters()).fill_(float("nan"))
+        next(broken.network.parameters()).fill_(float("nan"))
     with pytest.raises(NexthamError) as refused:
-        training.step(("a",))
+        broken.step(("a",))
     assert str(refused.value) == "the loss of a is not a number after 0 steps; lower learning_rate"
 
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import yaml
+from running_snakemake import ROOT, change, snakemake
 
 from nextham.config import Config, json_schema
 from nextham.data.ledger import Ledger
@@ -20,16 +17,7 @@ from nextham.dft.species.source import embedded_species
 from nextham.exceptions import InputError
 from nextham.model.settings import ModelSettings
 
-ROOT = Path(__file__).parent.parent.parent
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.json"
-
-
-def snakemake(folder: Path, *words: str, timeout: int = 600) -> subprocess.CompletedProcess[str]:
-    """Run Snakemake in a folder, with the console scripts of this environment on PATH."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *words]
-    env = {**os.environ, "PATH": path}
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=timeout, check=False)
 
 
 @pytest.fixture
@@ -50,13 +38,6 @@ def folder(default):
     }
     (default / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     return default
-
-
-def change(folder: Path, **sections: dict) -> None:
-    values = yaml.safe_load((folder / "config.yaml").read_text())
-    for name, section in sections.items():
-        values[name] = {**values.get(name, {}), **section}
-    (folder / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
 
 
 def test_default_config_is_valid_and_complete():

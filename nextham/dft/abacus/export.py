@@ -11,7 +11,7 @@ H0 has no name in ABACUS and is called after H. All are spinor matrices in Ry (S
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +24,7 @@ from nextham.dft.abacus.csr_write import write_csr
 from nextham.dft.abacus.order import RowMap, row_map
 from nextham.dft.abacus.stru import Species, write_stru
 from nextham.exceptions import InputError
+from nextham.files import clear_leftovers, partial, put_in_place
 from nextham.physics.spin import to_spin_blocks
 from nextham.units import RYDBERG_EV
 
@@ -74,6 +75,33 @@ def export_abacus(
         )
         written.append(path)
     return written
+
+
+def refuse_used(folders: Iterable[Path]) -> None:
+    """Raise InputError if one of the folders holds anything."""
+    for folder in folders:
+        if folder.is_dir() and any(folder.iterdir()):
+            raise InputError(f"{folder} holds files already; choose another folder or pass --overwrite")
+
+
+def export_folder(
+    system: LCAOSystem, folder: Path, *, operators: Collection[str] = (), layout: CsrLayout = CsrLayout.STEP
+) -> list[Path]:
+    """Write one structure; a new folder appears whole, in an old one each file does and what else it holds stays.
+
+    Raises:
+        InputError: if the system cannot be exported.
+        WriteError: if the folder cannot be written.
+    """
+    clear_leftovers(folder)
+    with partial(folder) as part:
+        written = export_abacus(system, part, operators=operators, layout=layout)
+        if folder.is_dir():
+            for file in written:
+                put_in_place(file, folder / file.name)
+        else:
+            put_in_place(part, folder)
+    return [folder / file.name for file in written]
 
 
 def _species(system: LCAOSystem) -> dict[str, Species]:

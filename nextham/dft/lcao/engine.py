@@ -23,6 +23,7 @@ from nextham.dft.lcao.grid import FFTGrid
 from nextham.dft.lcao.hamiltonian import FixedParts
 from nextham.dft.lcao.kspace import KSpace
 from nextham.dft.lcao.memory import check_memory
+from nextham.dft.lcao.neighbours import local_pairs
 from nextham.dft.lcao.plan import load_crystal, mesh_of
 from nextham.dft.lcao.potential import LocalPotential
 from nextham.dft.lcao.scf import Loop, SelfConsistent
@@ -70,6 +71,17 @@ class LCAOEngine:
         """
         inputs = input_sha256(load_crystal(structure, self.species, id=id), self.settings)
         return hashlib.sha256(f"lcao {version('nextham')} {inputs}".encode()).hexdigest()
+
+    def outline(self, structure: Structure, *, id: str) -> LCAOSystem:
+        """Return the system without operators, on the pairs that overlap; nothing is computed.
+
+        Raises:
+            RunError: if the structure or its species cannot be used, or memory is too small for H0.
+        """
+        crystal = load_crystal(structure, self.species, id=id)
+        check_memory(crystal, self.settings, 0, id=id)
+        meta = provenance(crystal, self.settings, id)
+        return LCAOSystem.single(crystal.structure, crystal.basis, local_pairs(crystal), {}, meta)
 
     def h0(self, structure: Structure, *, id: str, folder: Path) -> RunResult:
         """Make S and H0; a log goes to ``folder``.
@@ -163,25 +175,26 @@ class _Workspace:
             if not np.isfinite(matrix.values).all():
                 raise RunError(Cause.NOT_FINITE, f"{self.id}: the {name} holds numbers that are not finite")
             values[name] = matrix.values * RYDBERG_EV
-        meta = dataclasses.replace(self._provenance, **facts)
+        meta = dataclasses.replace(provenance(self.crystal, self.settings, self.id), **facts)
         return LCAOSystem.single(self.crystal.structure, self.crystal.basis, self.fixed.pairs, values, meta)
 
-    @property
-    def _provenance(self) -> Provenance:
-        species = {symbol(z): self.crystal.species[z] for z in self.crystal.elements}
-        return Provenance(
-            id=self.id,
-            engine="lcao",
-            engine_version=version("nextham"),
-            h0_definition=self.settings.h0_definition.value,
-            magnetism="nonmagnetic",
-            n_electrons=self.crystal.n_electrons,
-            ecutwfc_ry=self.settings.ecutwfc_ry,
-            input_sha256=input_sha256(self.crystal, self.settings),
-            pseudopotentials={name: f"{s.upf_name}@sha256:{s.pseudo.sha256}" for name, s in species.items()},
-            orbitals={name: f"{s.orb_name}@sha256:{s.orbitals.sha256}" for name, s in species.items()},
-            orbital_cutoff_ang={name: s.orbitals.cutoff * BOHR_ANG for name, s in species.items()},
-        )
+
+def provenance(crystal: Crystal, settings: LCAOSettings, id: str) -> Provenance:
+    """Return where the operators of a crystal come from, before anything is computed."""
+    species = {symbol(z): crystal.species[z] for z in crystal.elements}
+    return Provenance(
+        id=id,
+        engine="lcao",
+        engine_version=version("nextham"),
+        h0_definition=settings.h0_definition.value,
+        magnetism="nonmagnetic",
+        n_electrons=crystal.n_electrons,
+        ecutwfc_ry=settings.ecutwfc_ry,
+        input_sha256=input_sha256(crystal, settings),
+        pseudopotentials={name: f"{s.upf_name}@sha256:{s.pseudo.sha256}" for name, s in species.items()},
+        orbitals={name: f"{s.orb_name}@sha256:{s.orbitals.sha256}" for name, s in species.items()},
+        orbital_cutoff_ang={name: s.orbitals.cutoff * BOHR_ANG for name, s in species.items()},
+    )
 
 
 def input_sha256(crystal: Crystal, settings: LCAOSettings) -> str:

@@ -51,6 +51,8 @@ class LCAOSettings(RecipeSettings):
         ge=0,
         description="Orbitals on the grid are kept up to this size, and made anew at each use beyond it.",
     )
-    box_edge_bohr: Positive | None = Field(
-        default=None, description="Edge of the boxes of grid points, in place of what suits the device."
+    box_edge_bohr: float | None = Field(
+        default=None,
+        ge=0.3,  # a few points of the grid: smaller boxes hold the same points, but there are more of them
+        description="Edge of the boxes of grid points, in place of what suits the device.",
     )

@@ -87,8 +87,9 @@ class LockedSpecies:
     def _lack(self, missing: list[str]) -> str:
         if not self.relock:
             return (
-                f"the embedded species set has no {', '.join(missing)}; it has {' '.join(self.elements)}; name a "
-                "folder with fully relativistic UPF and .orb files of every element in species.source (--species)"
+                f"the embedded species set has no {', '.join(missing)}; it has {' '.join(self.elements)}; lock a "
+                "folder with fully relativistic UPF and .orb files of every element (nextham species lock DIR) and "
+                "name it in species.source (--species)"
             )
         lacking = ", ".join(f"{name} ({self.lock.incomplete.get(name, 'no UPF and no .orb file')})" for name in missing)
         return (

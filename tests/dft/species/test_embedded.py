@@ -52,8 +52,8 @@ def test_a_missing_element_is_named():
     assert missing.value.cause is Cause.MISSING_FILE
     assert str(missing.value) == (
         "x-1: the embedded species set has no Fe, Ti; it has H B C N O F Na Mg Al Si P S Cl Ga Ge As Se Br In Sn Sb Te "
-        "I Tl Pb Bi; name a folder with fully relativistic UPF and .orb files of every element in species.source "
-        "(--species)"
+        "I Tl Pb Bi; lock a folder with fully relativistic UPF and .orb files of every element (nextham species lock "
+        "DIR) and name it in species.source (--species)"
     )
 
 

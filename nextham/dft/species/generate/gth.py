@@ -149,8 +149,8 @@ def potential(element: str) -> Potential:
     if element not in known:
         raise InputError(
             f"no pseudopotential of {element!r} can be generated; the generator knows {' '.join(known)}. "
-            "For others take fully relativistic UPF and .orb files of a library (PseudoDojo, ABACUS) and name "
-            "their folders with pseudo_dir and orbital_dir"
+            "For others take fully relativistic UPF and .orb files of a library (PseudoDojo, ABACUS), lock their "
+            "folder (nextham species lock DIR) and name it in species.source (--species)"
         )
     entry = known[element]
     return Potential(

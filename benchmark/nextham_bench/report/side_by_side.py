@@ -1,0 +1,142 @@
+"""The page of a comparison: one table with intervals, and a curve where rows are points along a quantity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from nextham.exceptions import InputError
+from nextham.files import whole
+from nextham_bench.compare import Comparison, Estimate, Row, comparison
+from nextham_bench.report import svg
+from nextham_bench.report.page import check_comparable
+from nextham_bench.schema import Scores
+from nextham_bench.tasks import tasks
+from nextham_bench.terminal import mev, percent
+
+COLUMNS = ("overall", "↑↑ real", "skill", "overall minus first row", "band error", "ghosts in")
+
+
+def write_comparison(scores: Sequence[Scores], path: Path, *, title: str, along: str | None = None) -> None:
+    """Write the page, and ``table.md`` and ``table.json`` beside it.
+
+    Args:
+        scores: of the same structures; differences are to the first.
+        path: the HTML file.
+        title: of the page.
+        along: what the names of the scores count, as in "training structures": draws the skill against it.
+
+    Raises:
+        InputError: if the scores are not of the same structures, or names that should be numbers are not.
+    """
+    if not scores:
+        raise InputError("a comparison needs at least one scores file")
+    check_comparable(scores)
+    found = comparison(scores, title)
+    written = {
+        path: page(found, along),
+        path.with_name("table.md"): markdown(found),
+        path.with_name("table.json"): found.model_dump_json(indent=1) + "\n",
+    }
+    for file, text in written.items():
+        with whole(file) as part:
+            part.write_text(text, encoding="utf-8")
+
+
+def page(found: Comparison, along: str | None) -> str:
+    """Return the HTML page."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("nextham_bench", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = files("nextham_bench.report").joinpath("style.css").read_text(encoding="utf-8")
+    return environment.get_template("side_by_side.html.j2").render(
+        found=found,
+        style=Markup(style),  # noqa: S704  # our own file
+        columns=COLUMNS,
+        rows=[(row.name, cells(row)) for row in found.rows],
+        about=about(found),
+        curve=None if along is None else Markup(skill_curve(found, along)),  # noqa: S704  # our own SVG
+        along=along,
+    )
+
+
+def about(found: Comparison) -> str:
+    """Return what the numbers are, in a sentence or two."""
+    n, confidence = found.rows[0].n_structures, percent(tasks().bootstrap.confidence)
+    subset = f", subset {found.subset}" if found.subset else ""
+    return (
+        f"Gauge MAE and band error in meV, means over {n} structures{subset}, protocol {found.protocol}, with "
+        f"{confidence} bootstrap intervals over structures. Skill = 1 - MAE / MAE(H0). Differences are of the same "
+        "structures, drawn in pairs: an interval without 0 is a difference not due to the draw of structures. "
+        "Each row is one training; how much another seed changes it is not in the intervals."
+    )
+
+
+def markdown(found: Comparison) -> str:
+    """Return the table in Markdown."""
+    lines = [f"| {' | '.join((row.name, *cells(row)))} |" for row in found.rows]
+    head = [f"| {' | '.join((found.title, *COLUMNS))} |", f"|---|{'---:|' * len(COLUMNS)}"]
+    return "\n".join([*head, *lines, "", about(found)]) + "\n"
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """Return what the table says of a row under ``COLUMNS``."""
+    return (
+        _cell(row.overall_mev, mev),
+        _cell(row.uu_real_mev, mev),
+        _cell(row.skill, percent),
+        _cell(row.excess_mev, lambda x: f"{x:+.3f}"),
+        _cell(row.band_mev, lambda x: f"{x:.1f}"),
+        percent(row.ghost_share),
+    )
+
+
+def _cell(estimate: Estimate, form: Callable[[float], str]) -> str:
+    if estimate.value is None:
+        return "–"
+    ends = estimate.interval
+    return form(estimate.value) + (f" ({form(ends.low)} to {form(ends.high)})" if ends else "")
+
+
+@svg.styled
+def skill_curve(found: Comparison, along: str) -> str:
+    """Return the skill with its interval against the number that the rows are called by."""
+    from matplotlib.figure import Figure
+
+    points = _points(found, along)
+    figure = Figure(figsize=(5.6, 3.6))
+    axes = figure.subplots()
+    x, y = zip(*((n, skill.value) for n, skill in points), strict=True)
+    axes.plot(x, y, marker="o", color=svg.MODEL, linewidth=1.6, markersize=5)
+    for n, skill in points:
+        if skill.interval:
+            axes.plot([n, n], [skill.interval.low, skill.interval.high], color=svg.MODEL, linewidth=1.2)
+    axes.axhline(0, color=svg.H0, linewidth=1.2, linestyle="--", label="H0 alone")
+    axes.set_xscale("log")
+    axes.set_xticks(x, [str(n) for n in x])
+    axes.minorticks_off()
+    axes.set_xlabel(along)
+    axes.set_ylabel("skill over H0")
+    axes.legend(frameon=False, fontsize=9)
+    said = ", ".join(f"{percent(skill.value)} at {n}" for n, skill in points)
+    return svg.inline(figure, f"curve-{found.title}", f"Skill against the number of {along}: {said}")
+
+
+def _points(found: Comparison, along: str) -> list[tuple[int, Estimate]]:
+    """Return the rows that are points of the curve: those whose names are numbers."""
+    points = sorted(
+        (int(row.name), row.skill) for row in found.rows if row.name.isdigit() and row.skill.value is not None
+    )
+    if not points:
+        raise InputError(
+            f"no score is called by a number of {along}; name them so, as in nextham-bench score --name 40"
+        )
+    return points
