@@ -28,7 +28,7 @@ def damped(system: LCAOSystem, correction: BlockMatrix, *, floor: float = FLOOR,
 
     In the eigenvectors of S(k) each element X_ab is multiplied by n / (n + floor) with n = √(s_a s_b): it is kept
     where the orbitals are independent, and where they are not the Hamiltonian goes back to the one that is corrected.
-    Only listed pairs are kept, which leaks a little into those directions again; each pass leaves less of it.
+    Only pairs with an overlap are kept, which leaks a little into those directions again; each pass leaves less of it.
     Linear, Hermitian, invariant to the energy shift, equivariant: it depends on S alone. Costs one
     eigenproblem of S(k) for each point of the coarsest mesh that tells all listed cells apart.
 
@@ -47,13 +47,14 @@ def damped(system: LCAOSystem, correction: BlockMatrix, *, floor: float = FLOOR,
     step = max(1, _BATCH_ELEMENTS // (len(left.values) * n_orb**2))
     batches = [slice(begin, begin + step) for begin in range(0, len(mesh.k), step)]
     solved = [np.linalg.eigh(bloch_sum(system, "overlap", mesh.k[batch])[:, 0]) for batch in batches]
+    kept = overlap.support[overlap.pair_of_value]
     for _ in range(passes):
         here = system.with_operator("hamiltonian", left.values)
         values = np.zeros_like(left.values)
         for batch, (s, u) in zip(batches, solved, strict=True):
             x = bloch_sum(here, "hamiltonian", mesh.k[batch])
             values += _lattice_sum(left, system, _damped_at_k(x, s, u, floor), mesh.k[batch], mesh.weights[batch])
-        left = left.with_values(values)
+        left = left.with_values(values * kept)
     restored = np.array(left.values)
     restored[0] += mu * overlap.values[0]
     return left.with_values(restored)
