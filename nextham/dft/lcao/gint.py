@@ -77,17 +77,6 @@ class GridIntegrator:
         multiplicity = np.repeat(matrix.pairs.multiplicity, np.diff(matrix.block_ptr)).astype(np.float64)
         self._multiplicity = torch.from_numpy(multiplicity).to(device)
 
-    @property
-    def flops(self) -> float:
-        """Floating-point operations of the matrix products of one call of either kind."""
-        return float(
-            sum(
-                2.0 * n_boxes * n_points * (tile.rows.stop - tile.rows.start) * (n_columns - tile.rows.start)
-                for n_boxes, n_columns, n_points, tiles in ((*work.shape, work.tiles) for work in self._work)
-                for tile in tiles
-            )
-        )
-
     def to_single(self) -> None:
         """Keep Φ in float32 from now on (half the memory); float64 is made anew where it is asked for."""
         if self._kept:
