@@ -21,6 +21,7 @@ from nextham.dft.lcao.device import computing, cut_of
 from nextham.dft.lcao.gint import GridIntegrator
 from nextham.dft.lcao.grid import FFTGrid
 from nextham.dft.lcao.hamiltonian import FixedParts
+from nextham.dft.lcao.ions import ion_energy
 from nextham.dft.lcao.kspace import KSpace
 from nextham.dft.lcao.memory import check_memory
 from nextham.dft.lcao.neighbours import local_pairs
@@ -118,8 +119,10 @@ class LCAOEngine:
             _write_log(folder, [str(error), error.log_tail])
             raise
         operators = {"h0": h0, "hamiltonian": work.fixed.hamiltonian(found.potential)}
-        facts = {**_scf_facts(found, self.settings, kmesh), "wall_time_s": time.perf_counter() - start}
-        _write_log(folder, [*found.log, f"wall time {time.perf_counter() - start:.2f} s"])
+        ions = ion_energy(work.crystal, work.potential.grid)
+        facts = {**_scf_facts(found, ions, self.settings, kmesh), "wall_time_s": time.perf_counter() - start}
+        totals = f"E(ions) {ions:.9f} Ry, total energy {facts['total_energy_ev']:.8f} eV"
+        _write_log(folder, [*found.log, totals, f"wall time {time.perf_counter() - start:.2f} s"])
         levels = Levels(mesh.k, found.solution.energies.cpu().numpy() * RYDBERG_EV)
         return RunResult(work.system(operators, **facts), levels)
 
@@ -206,9 +209,12 @@ def input_sha256(crystal: Crystal, settings: LCAOSettings) -> str:
     return hashlib.sha256("\n".join(inputs).encode()).hexdigest()
 
 
-def _scf_facts(found: SelfConsistent, settings: LCAOSettings, kmesh: tuple[int, int, int]) -> dict[str, Any]:
+def _scf_facts(
+    found: SelfConsistent, ions_ry: float, settings: LCAOSettings, kmesh: tuple[int, int, int]
+) -> dict[str, Any]:
     return {
         "fermi_energy_ev": found.fermi_ry * RYDBERG_EV,
+        "total_energy_ev": (found.energy_ry + ions_ry) * RYDBERG_EV,
         "kmesh": kmesh,
         "smearing": "gauss",
         "smearing_ev": settings.smearing_sigma_ry * RYDBERG_EV,
