@@ -8,7 +8,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
@@ -21,6 +21,7 @@ Result = TypeVar("Result")
 _GRACE_S: Final = 5.0  # for a process that is told to end
 _TERMINATED: Final = 128 + signal.SIGTERM  # exit status of a process that ended itself when it was told to
 _QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")  # "max 100000", or microseconds of a core and of the time they are for
+_MEMORY: Final = Path("/sys/fs/cgroup/memory.max")  # "max", or bytes
 _THREADS: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -151,6 +152,14 @@ def cores() -> int:
         return found if quota == "max" else max(1, min(found, int(quota) // int(period)))
     except (OSError, ValueError):
         return found
+
+
+def memory_bytes() -> float:
+    """Return the memory of this machine, or what its container may use of it."""
+    found = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    with suppress(OSError, ValueError):  # "max" is no number
+        found = min(found, float(_MEMORY.read_text()))
+    return found
 
 
 @contextmanager

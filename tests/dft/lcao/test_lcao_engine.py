@@ -10,6 +10,7 @@ from made_up_species import cell_of_two, upf_text, write_species
 
 from nextham.core import Structure
 from nextham.dft.engine import Cause, RunError
+from nextham.dft.lcao import memory
 from nextham.dft.lcao.engine import LCAOEngine
 from nextham.dft.lcao.grid import grid_shape
 from nextham.dft.lcao.settings import H0Definition
@@ -208,6 +209,14 @@ def test_memory_is_told_before_it_starts(settings, tmp_path):
     message = str(refused(small, cell_of_two(9.0), tmp_path))
     assert "s-1 (CSi) needs about" in message
     assert "max_memory_gb is 0.405: raise it, or use" in message
+
+
+def test_memory_that_the_machine_lacks_is_told_before_it_starts(engine, tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "memory_bytes", lambda: 0.3 * 2**30)
+    error = refused(engine, cell_of_two(), tmp_path)
+    assert error.cause is Cause.OUT_OF_MEMORY
+    assert str(error).startswith("s-1 (CSi) needs about 0.4 GB, ")
+    assert "; this machine has 0.3 GB: use " in str(error)
 
 
 def test_scalar_relativistic_species_are_refused(settings, tmp_path):
