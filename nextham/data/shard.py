@@ -137,7 +137,7 @@ class Shard:
         except Exception as error:  # whatever Zarr meets in a damaged file
             raise self._damaged(f"the {name} of {self._about[row]['id']}", error) from None
         if np.isnan(numbers).any():  # what Zarr fills in for a missing file
-            raise self._damaged(f"the {name} of {self._about[row]['id']}", "numbers are missing")
+            raise self._damaged(f"the {name} of {self._about[row]['id']}", "numbers are missing or NaN")
         return Rows(mask, numbers.reshape(len(rows_of_mask(mask)), -1))
 
     def _whole(self, name: str) -> NDArray[Any]:
