@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from nextham.core import BlockMatrix, LCAOSystem
+from nextham.physics.bands import gap
 from nextham_bench.coverage import check_reference, unit_factor
 from nextham_bench.metrics.bands import BandErrors, band_errors, reference_levels
 from nextham_bench.metrics.gauge_mae import GaugeErrors, gauge_errors
@@ -20,6 +21,7 @@ class Measured:
     gauge: GaugeErrors
     bands: dict[str, BandErrors] | None  # "h0" and "model"
     overlap_condition: float | None  # largest cond(S(k)) of the band mesh
+    gap_ev: float | None  # of the reference on the mesh
     unit_factor: float | None
 
 
@@ -32,10 +34,11 @@ def measured(reference: LCAOSystem, prediction: BlockMatrix, *, bands: bool = Tr
         bands: whether to solve for energy levels too.
     """
     check_reference(reference)
-    found, condition = None, None
+    found, condition, own_gap = None, None, None
     if bands:
         levels = reference_levels(reference, prediction=prediction)
         condition = levels.overlap_condition
+        own_gap = gap(levels.energies, levels.n_electrons)
         columns = {"h0": reference.operator("h0"), "model": prediction}
         found = {name: band_errors(reference, matrix, levels) for name, matrix in columns.items()}
     return Measured(
@@ -45,5 +48,6 @@ def measured(reference: LCAOSystem, prediction: BlockMatrix, *, bands: bool = Tr
         gauge_errors(reference, prediction),
         found,
         condition,
+        own_gap,
         unit_factor(reference, prediction),
     )

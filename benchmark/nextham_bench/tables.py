@@ -23,6 +23,7 @@ from nextham_bench.schema import (
     Mean,
     SpinBlock,
     StructureRow,
+    Subspace,
 )
 from nextham_bench.statistics import interval_of_mean, interval_of_skill
 from nextham_bench.tasks import tasks
@@ -130,7 +131,9 @@ def band_table(measured: Sequence[Measured]) -> Bands | None:
     }
     return Bands(
         n_structures=len(model),
+        n_gapped=sum(m.gap_ev > 0 for m in measured if m.gap_ev is not None),
         mesh=task.mesh,
+        path="",
         window_ev=task.window_ev,
         overlap_filter=task.overlap_filter,
         max_overlap_condition=worst if math.isfinite(worst) else None,
@@ -149,8 +152,15 @@ def _band_column(errors: Sequence[BandErrors]) -> BandColumn:
         rms_mev=mean("rms"),
         max_mev=_MEV * max(e.max for e in errors),
         occupied_mev=mean("occupied"),
+        path_mev=None,
         gap_mev=mean("gap"),
+        vbm_mev=None,
+        cbm_mev=None,
         fermi_mev=mean("fermi"),
+        soc_splitting_mev=None,
+        soc_levels_mev=None,
+        dos_mev=mean("dos"),
+        subspace=Subspace(p_mev=None, pq_mev=None, q_mev=None),
         shares_below={
             f"{limit:g}": float(np.mean([_MEV * e.mean < limit for e in errors])) for limit in tasks().bands.shares_mev
         },
@@ -162,26 +172,34 @@ def _band_column(errors: Sequence[BandErrors]) -> BandColumn:
 def structure_row(measured: Measured) -> StructureRow:
     """Return the line of one structure."""
     overall: dict[str, dict[str, float | None]] = {}
-    for protocol in PROTOCOLS:
-        total = measured.gauge.tallies[protocol][TOTAL][TOTAL]
-        values = _MEV * total.sums[:, _MODULUS].mean(axis=-1)
-        overall[protocol] = {
-            c: float(v) / total.count if total.count else None for c, v in zip(COLUMNS, values, strict=True)
-        }
+    uu_real: dict[str, dict[str, float | None]] = {}
+    totals = {protocol: measured.gauge.tallies[protocol][TOTAL][TOTAL] for protocol in PROTOCOLS}
+    for protocol, total in totals.items():
+        parts = ((overall, total.sums[:, _MODULUS].mean(axis=-1)), (uu_real, total.sums[:, _REAL, _UU]))
+        for table, values in parts:
+            table[protocol] = {
+                c: _MEV * float(v) / total.count if total.count else None for c, v in zip(COLUMNS, values, strict=True)
+            }
     return StructureRow(
         id=measured.id,
         formula=measured.formula,
         n_atoms=measured.n_atoms,
         shift_mev={column: _MEV * mu for column, mu in measured.gauge.shifts.items()},
+        n_elements={protocol: total.count for protocol, total in totals.items()},
         overall_mev=overall,
+        uu_real_mev=uu_real,
+        reference=None,
         bands=None if measured.bands is None else {name: _band_row(errors) for name, errors in measured.bands.items()},
     )
 
 
 def _band_row(errors: BandErrors) -> BandRow:
-    energies = ("mean", "rms", "max", "occupied", "gap", "fermi", "shift")
+    energies = ("mean", "rms", "max", "occupied", "gap", "fermi", "shift", "dos")
+    absent = ("path", "path_max", "vbm", "cbm", "soc_splitting", "soc_levels")
     return BandRow(
         **{f"{name}_mev": _MEV * getattr(errors, name) for name in energies},
+        **{f"{name}_mev": None for name in absent},
+        subspace=Subspace(p_mev=None, pq_mev=None, q_mev=None),
         ghosts_per_k=errors.ghosts_per_k,
         ghost_k_share=errors.ghost_k_share,
     )

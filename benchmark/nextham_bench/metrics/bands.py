@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import scipy.stats
 from numpy.typing import NDArray
 
 from nextham.core import BlockMatrix, LCAOSystem, SpinLayout
@@ -29,6 +30,7 @@ class BandErrors:
     shift: float
     gap: float  # gap of P minus gap of H
     fermi: float  # Fermi level of P minus that of H, after the shift
+    dos: float  # Wasserstein distance of the levels in the window, per level
     ghosts_per_k: float
     ghost_k_share: float  # share of k points with a ghost level or an outlying band error
 
@@ -109,6 +111,7 @@ def compare_levels(
         shift=shift,
         gap=gap(energies, n) - gap(reference.energies, n),
         fermi=fermi_level(energies, n) - shift - fermi_level(reference.energies, n),
+        dos=dos_distance(energies - shift, reference.energies, reference.fermi + low, reference.fermi + high),
         ghosts_per_k=float(ghosts.mean()),
         ghost_k_share=float(((ghosts > 0) | outlying).mean()),
     )
@@ -154,6 +157,15 @@ def unmatched(predicted: NDArray[np.float64], reference: NDArray[np.float64], di
             lonely[p] = False
             free += 1
     return lonely
+
+
+def dos_distance(predicted: NDArray[np.float64], reference: NDArray[np.float64], low: float, high: float) -> float:
+    """Return ∫ |N_P(ε) - N_H(ε)| dε over a window, per reference level in it (eV).
+
+    N counts the levels below ε. It is the Wasserstein distance of the levels with those outside moved to the edges.
+    """
+    p, h = (levels[np.isfinite(levels)].clip(low, high) for levels in (predicted, reference))
+    return float(scipy.stats.wasserstein_distance(p, h)) * h.size / int(_within(reference, low, high).sum())
 
 
 def _within(levels: NDArray[np.float64], low: float, high: float) -> NDArray[np.bool_]:
