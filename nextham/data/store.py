@@ -203,10 +203,15 @@ def _read_about(path: Path) -> dict[str, Any]:
         if not isinstance(about.get(key), kind):
             raise InputError(f"{file}: {key} must be {what}; pack the store again, or write it as docs/dataset.md says")
     for shard in about["shards"]:
-        if not (isinstance(shard, dict) and isinstance(shard.get("name"), str) and isinstance(shard.get("ids"), list)):
-            raise InputError(f"{file}: each of shards needs a name and a list of ids; pack the store again")
-        if not SHARD_NAME.fullmatch(shard["name"]):
-            raise InputError(f"{file} names the shard {shard['name']!r}, which is not a name like shard-00000.zarr")
-        if not (path / shard["name"] / "zarr.json").is_file():
-            raise InputError(f"{path} lacks {shard['name']} ({len(shard['ids'])} structures); fetch it again")
+        _check_shard(shard, path)
     return about
+
+
+def _check_shard(shard: Any, path: Path) -> None:
+    """Refuse what store.json says of a shard unless it is a folder of that name in the store."""
+    if not (isinstance(shard, dict) and isinstance(shard.get("name"), str) and isinstance(shard.get("ids"), list)):
+        raise InputError(f"{path / ABOUT}: each of shards needs a name and a list of ids; pack the store again")
+    if not SHARD_NAME.fullmatch(shard["name"]):
+        raise InputError(f"{path / ABOUT} names the shard {shard['name']!r}, which is not a name like shard-00000.zarr")
+    if not (path / shard["name"] / "zarr.json").is_file():
+        raise InputError(f"{path} lacks {shard['name']} ({len(shard['ids'])} structures); fetch it again")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -33,7 +33,7 @@ class TrainingSet(Part):
 
     name: Line
     sha256: Sha256 | None = Field(default=None, description="of the records, or of the published file")
-    n_structures: Count
+    n_structures: Count | None = None
     url: Url | None = None
 
 
@@ -88,8 +88,8 @@ class Card(Part):
     baseline: Literal["zero", "h0"] | None = Field(default=None, description="set for the two free predictions alone")
     authors: Annotated[tuple[Author, ...], Field(min_length=1, max_length=100)]
     licence: Line = Field(description='of code and weights, e.g. "MIT"')
-    date: datetime.date = Field(description="of this version, YYYY-MM-DD")
-    summary: Text = Field(default="", description="the model in two or three sentences")
+    date: dt.date = Field(description="of this version, YYYY-MM-DD")
+    summary: Text | None = Field(default=None, description="the model in two or three sentences")
     url: Url | None = Field(default=None, description="code or paper")
     command: Text = Field(description="what reproduces the prediction: a command line of published code")
     training_sets: Annotated[tuple[TrainingSet, ...], Field(max_length=100)] = ()
@@ -97,7 +97,7 @@ class Card(Part):
     cost: Cost | None = None
     checkpoint: Checkpoint | None = None
     predictions: Annotated[tuple[Prediction, ...], Field(max_length=100)] = ()
-    notes: Text = ""
+    notes: Text | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Card:

@@ -49,22 +49,24 @@ def _sentence(problem: Any, file: YamlFile) -> str:
 
 
 def _said(problem: Any, key: str) -> str:
-    kind, value = problem["type"], problem["input"]
+    kind, value = problem["type"], str(problem["input"])[:60]
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if kind == "extra_forbidden":
         near = get_close_matches(str(problem["loc"][-1]), _keys_at(problem["loc"][:-1]), n=1)
-        return f"{key} is not a key of a card" + (f"; did you mean {near[0]}?" if near else "; remove it")
-    if kind == "missing":
-        return f"{key} is missing; add it"
-    if value is None:
-        return f"{key} is empty; fill it in, or remove the line if it is optional"
-    if kind == "string_type":
-        return f"{key} must be text; put it in quotes: {str(value)[:60]!r}"
-    if kind == "too_short":
-        return f"{key} is an empty list; name at least one"
-    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    if kind == "value_error":
-        return f"{key}: {message}" if key else message
-    return f"{key} must be {message}, not {str(value)[:60]!r}" if message != problem["msg"] else f"{key}: {message}"
+        message = " is not a key of a card" + (f"; did you mean {near[0]}?" if near else "; remove it")
+    elif kind == "missing":
+        message = " is missing; add it"
+    elif problem["input"] is None:
+        message = " is empty; fill it in"
+    elif kind == "string_type":
+        message = f" must be text; put it in quotes: {value!r}"
+    elif kind == "too_short":
+        message = " is an empty list; name at least one"
+    elif kind == "value_error":
+        message = f": {message}"
+    else:
+        message = f" must be {message}, not {value!r}"
+    return f"{key}{message}" if key else message.removeprefix(": ")
 
 
 def _keys_at(loc: tuple[str | int, ...]) -> list[str]:

@@ -96,8 +96,9 @@ def _write_texts(folder: Path, template: Template, mask: int, split_sha256: str 
     here = files("nextham_bench.submission")
     card = here.joinpath("card_template.yml").read_text(encoding="utf-8")
     (folder / CARD_FILE).write_text(card.replace("SPLIT_SHA256", split_sha256 or ""), encoding="utf-8")
-    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)  # noqa: S701  # Markdown
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True)  # noqa: S701  # Markdown
+    chosen = "" if template.split is None else f" --split {template.split.name} --subset {template.subset}"
     text = environment.from_string(here.joinpath("readme.md.j2").read_text(encoding="utf-8")).render(
-        template=template, n_rows=mask.bit_count(), mask=mask, store=STORE_FOLDER, card=CARD_FILE
+        template=template, chosen=chosen, n_rows=mask.bit_count(), mask=mask, store=STORE_FOLDER, card=CARD_FILE
     )
     (folder / "README.md").write_text(text, encoding="utf-8")

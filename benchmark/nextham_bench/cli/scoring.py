@@ -1,4 +1,4 @@
-"""The command line ``nextham-bench``."""
+"""The commands ``score``, ``report``, ``compare`` and ``schema``."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from typing import Annotated
 
 import typer
 
-from nextham import console
 
-app = typer.Typer(
-    name="nextham-bench",
-    help="Score predicted Hamiltonians against a reference dataset and render the result.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="markdown",
-)
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (score, report, compare, schema):
+        app.command()(command)
+
+
+class SchemaName(StrEnum):
+    """Files that have a schema."""
+
+    SCORES = "scores"
+    CARD = "card"
 
 
 class ProtocolName(StrEnum):
@@ -33,7 +36,6 @@ class BaselineName(StrEnum):
     H0 = "h0"
 
 
-@app.command()
 def score(  # noqa: PLR0913, PLR0917  # a command line's options are its arguments
     reference: Annotated[Path, typer.Option(help="Dataset store with overlap, h0 and hamiltonian.")],
     prediction: Annotated[
@@ -88,7 +90,6 @@ def score(  # noqa: PLR0913, PLR0917  # a command line's options are its argumen
     terminal.print(f"written to {output}", highlight=False)
 
 
-@app.command()
 def report(
     scores: Annotated[list[Path], typer.Argument(help="scores.json files; the first of a model is shown in full.")],
     output: Annotated[
@@ -107,7 +108,6 @@ def report(
     typer.echo(f"written to {output}")
 
 
-@app.command()
 def compare(
     scores: Annotated[list[Path], typer.Argument(help="scores.json files of the same structures; the first leads.")],
     output: Annotated[
@@ -126,16 +126,12 @@ def compare(
     typer.echo(f"written to {output}")
 
 
-@app.command()
-def schema() -> None:
-    """Print the JSON schema of scores.json."""
+def schema(of: Annotated[SchemaName, typer.Argument(help="Which file.")] = SchemaName.SCORES) -> None:
+    """Print the JSON schema of scores.json or of a card."""
     import json
 
-    from nextham_bench.schema import json_schema
+    from nextham_bench import schema as scores
+    from nextham_bench.submission import card
 
-    typer.echo(json.dumps(json_schema(), indent=1))
-
-
-def main() -> None:
-    """Run the command line."""
-    console.run(app, "nextham-bench")
+    found = {SchemaName.SCORES: scores.json_schema, SchemaName.CARD: card.json_schema}[of]()
+    typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
