@@ -1,4 +1,4 @@
-"""The commands ``score``, ``report``, ``compare`` and ``schema``."""
+"""The commands that make scores and pages of scores."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (score, report, compare, schema):
+    for command in (score, report, compare, elements, schema):
         app.command()(command)
 
 
@@ -99,12 +99,15 @@ def report(
         Path | None, typer.Option(help="Reference store, for band overlays and the parity plot.")
     ] = None,
     prediction: Annotated[Path | None, typer.Option(help="Prediction store of the first model's scores.")] = None,
+    gallery: Annotated[int, typer.Option(min=0, help="Structures with ghost states that are drawn.")] = 4,
 ) -> None:
     """Render scores as one HTML page that opens offline, and as a Markdown table."""
     from nextham_bench.report.page import write_report
     from nextham_bench.schema import read_scores
 
-    write_report([read_scores(path) for path in scores], output, reference=reference, prediction=prediction)
+    write_report(
+        [read_scores(path) for path in scores], output, reference=reference, prediction=prediction, gallery=gallery
+    )
     typer.echo(f"written to {output}")
 
 
@@ -123,6 +126,25 @@ def compare(
     from nextham_bench.schema import read_scores
 
     write_comparison([read_scores(path) for path in scores], output, title=title, along=along)
+    typer.echo(f"written to {output}")
+
+
+def elements(
+    scores: Annotated[
+        list[Path],
+        typer.Argument(help="One scores.json for each left-out element; its name or the file's ends in the symbol."),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The HTML page; elements.csv and .json are written beside it.")
+    ] = Path("elements/index.html"),
+    title: Annotated[str, typer.Option(help="Title of the page.")] = "Leave one element out",
+) -> None:
+    """Draw the periodic table of skill on elements that a model never saw."""
+    from nextham_bench.leave_one_out import by_element, left_out
+    from nextham_bench.report.elements_page import write_elements
+    from nextham_bench.schema import read_scores
+
+    write_elements(left_out(by_element([(path, read_scores(path)) for path in scores]), title), output)
     typer.echo(f"written to {output}")
 
 

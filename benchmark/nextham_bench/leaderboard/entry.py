@@ -7,6 +7,7 @@ import json
 import os
 import re
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -104,16 +105,22 @@ def write_entry(entry: Entry, board: Path) -> Path:
     return path
 
 
-def read_board(board: Path) -> list[Entry]:
-    """Return all entries of a board, in order of their file names.
+def read_boards(boards: Sequence[Path]) -> list[Entry]:
+    """Return all entries of boards, in order of their file names.
 
     Raises:
-        InputError: if the board does not exist or is empty, or a file is not an entry.
+        InputError: if a board does not exist or is empty, a file is not an entry, or an entry stands on two boards.
     """
-    files = sorted(board.glob(f"*{ENDING}")) if board.is_dir() else []
-    if not files:
-        raise InputError(f"{board} holds no entries; add one with nextham-bench leaderboard add CARD --scores FILE")
-    return [_read(path) for path in files]
+    found: dict[str, Path] = {}
+    for board in boards:
+        files = sorted(board.glob(f"*{ENDING}")) if board.is_dir() else []
+        if not files:
+            raise InputError(f"{board} holds no entries; add one with nextham-bench leaderboard add CARD --scores FILE")
+        for path in files:
+            if path.name in found:
+                raise InputError(f"{path} stands on another board too, {found[path.name].parent}; leave one out")
+            found[path.name] = path
+    return [_read(found[name]) for name in sorted(found)]
 
 
 def _read(path: Path) -> Entry:

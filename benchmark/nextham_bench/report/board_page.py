@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from nextham.exceptions import InputError
 from nextham.files import whole
-from nextham_bench.leaderboard.entry import ENDING, Entry, read_board
+from nextham_bench.leaderboard.entry import ENDING, Entry, read_boards
 from nextham_bench.leaderboard.published import published
 from nextham_bench.leaderboard.ranking import Ranking, rankings
 from nextham_bench.leaderboard.tables import as_csv, as_json, as_markdown
@@ -27,26 +27,26 @@ _CURVES: Final = 6
 
 
 def write_board(
-    board: Path,
+    boards: Sequence[Path],
     folder: Path,
     *,
     reference: Path | None = None,
     predictions: Sequence[Path] = (),
     gallery: int = GALLERY,
 ) -> None:
-    """Render a board: one HTML page, and the same ranking in Markdown, CSV and JSON.
+    """Render boards: one HTML page, and the same ranking in Markdown, CSV and JSON.
 
     Args:
-        board: folder of entries.
+        boards: folders of entries.
         folder: where the files are written.
         reference: the dataset, for figures that need matrices.
         predictions: prediction stores of entries, recognised by their hashes.
         gallery: how many structures with ghost states are drawn of each.
 
     Raises:
-        InputError: if the board is empty, or a store belongs to no entry.
+        InputError: if a board is empty, or a store belongs to no entry.
     """
-    ranked = rankings(read_board(board))
+    ranked = rankings(read_boards(boards))
     figures = _store_figures(ranked, reference, predictions, gallery)
     only = [ranking for ranking, _ in ranked]
     texts = dict(zip(NAMES[1:], (as_markdown(only), as_csv(only), as_json(only)), strict=True))
