@@ -16,7 +16,7 @@ from nextham.exceptions import InputError
 from nextham.files import whole
 from nextham_bench.metrics.gauge_mae import Protocol
 from nextham_bench.report.page import write_report
-from nextham_bench.schema import Scores, read_scores, write_scores
+from nextham_bench.schema import Scores, read_scores
 from nextham_bench.submission.folder import chosen_ids
 from nextham_bench.tasks import tasks
 
@@ -132,7 +132,8 @@ def _predict(plan: Plan, ids: Sequence[str]) -> None:
 
 def _scored(plan: Plan, prediction: Store, ids: Sequence[str]) -> tuple[Scores, bool]:
     """Return the scores that are there if they are of this prediction and this metric, or new ones, and which."""
-    from nextham_bench.score import Request, data_hash, score
+    from nextham_bench.score import Request, score_to
+    from nextham_bench.sources import data_hash
 
     path = plan.output / SCORES
     if path.exists():
@@ -152,6 +153,4 @@ def _scored(plan: Plan, prediction: Store, ids: Sequence[str]) -> tuple[Scores, 
         jobs=plan.jobs,
         name=plan.name or plan.checkpoint.resolve().name,
     )
-    scores = score(request)
-    write_scores(scores, path)
-    return scores, True
+    return score_to(request, path), True

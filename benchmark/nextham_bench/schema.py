@@ -87,7 +87,7 @@ class BandColumn(Record):
     mean_mev: float = Field(description="mean |ε_P - ε_H| in the window, on the mesh")
     rms_mev: float
     max_mev: float = Field(description="largest error of any structure")
-    occupied_mev: float = Field(description="occupied levels of the window alone")
+    occupied_mev: float | None = Field(description="occupied levels of the window alone; null: none")
     path_mev: float | None = Field(description="mean |ε_P - ε_H| in the window, on the standard path; null without it")
     gap_mev: float = Field(description="error of the gap of the mesh, 0 for a metal")
     vbm_mev: float | None = Field(description="error of the highest filled level, structures with a gap; null: none")
@@ -106,6 +106,7 @@ class Bands(Record):
     """Errors of the energy levels."""
 
     n_structures: int
+    n_path: int = Field(description="structures that have a standard path")
     n_gapped: int = Field(description="structures whose reference has a gap on the mesh")
     mesh: tuple[int, int, int]
     path: str = Field(description="how the standard path is made")
@@ -125,7 +126,7 @@ class BandRow(Record):
     mean_mev: float
     rms_mev: float
     max_mev: float
-    occupied_mev: float
+    occupied_mev: float | None
     path_mev: float | None
     path_max_mev: float | None
     gap_mev: float
@@ -157,23 +158,26 @@ class ReferenceRow(Record):
 class OpticsRow(Record):
     """Distance of Re σ_xx(ω) of one structure: ∫|σ_P - σ_H| dω / ∫|σ_H| dω."""
 
-    h0: float
-    model: float
+    h0: float | None
+    model: float | None
+    bands_max_mev: float | None = Field(description="largest difference of the program's levels of H from ours")
+    skipped: str | None = Field(description="why there are none; null where there are")
 
 
 class Optics(Record):
-    """Optical conductivity by an external program; never part of a ranking."""
+    """Optical conductivity by an external program, means over structures; never part of a ranking."""
 
     n_structures: int
-    skipped: dict[str, str] = Field(description="id: why this structure has none")
+    n_skipped: int
     program: str = Field(description="name and version")
     position_matrix: str = Field(description="where r(R) comes from")
     omega_ev: tuple[float, float]
-    mesh: tuple[int, int, int]
+    step_ev: float
     broadening_ev: float
-    h0: float | None = Field(description="mean relative L1 distance of Re σ_xx(ω); null: no structure")
+    mesh: tuple[int, int, int]
+    h0: float | None = Field(description="relative L1 distance of Re σ_xx(ω); null: no structure")
     model: float | None
-    bands_max_mev: float | None = Field(description="largest difference between the program's levels and ours")
+    bands_max_mev: float | None = Field(description="largest difference of the program's levels of H from ours")
 
 
 class StructureRow(Record):

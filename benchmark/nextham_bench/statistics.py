@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,11 +20,14 @@ def interval_of_mean(values: ArrayLike) -> Interval | None:
 
 
 def interval_of_skill(model: ArrayLike, baseline: ArrayLike) -> Interval | None:
-    """Return the bootstrap interval of 1 - mean(model)/mean(baseline), structures drawn in pairs."""
+    """Return the bootstrap interval of 1 - mean(model)/mean(baseline), structures drawn in pairs.
+
+    None for fewer than two structures, and where a draw finds no error of the baseline to compare with.
+    """
     pair = (np.asarray(model, dtype=np.float64), np.asarray(baseline, dtype=np.float64))
-    if pair[1].size == 0 or pair[1].min() <= 0:
-        return None
-    return _interval(pair, lambda m, b, axis: 1 - m.mean(axis=axis) / b.mean(axis=axis))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = _interval(pair, lambda m, b, axis: 1 - m.mean(axis=axis) / b.mean(axis=axis))
+    return found if found and math.isfinite(found.low) and math.isfinite(found.high) else None
 
 
 def _interval(data: tuple[np.ndarray[Any, Any], ...], statistic: Callable[..., Any]) -> Interval | None:

@@ -50,6 +50,9 @@ def score(  # noqa: PLR0913, PLR0917  # a command line's options are its argumen
     split: Annotated[Path | None, typer.Option(help="Split file; without it every structure is scored.")] = None,
     subset: Annotated[str, typer.Option(help="Which part of the split.")] = "test",
     bands: Annotated[bool, typer.Option("--bands/--no-bands", help="Also compare energy levels.")] = True,
+    optics: Annotated[
+        bool, typer.Option("--optics", help="Also compare optical conductivities, by pyatb (minutes a structure).")
+    ] = False,
     allow_partial: Annotated[
         bool,
         typer.Option("--allow-partial", help="Score what there is when structures are missing or extra; not ranked."),
@@ -61,9 +64,7 @@ def score(  # noqa: PLR0913, PLR0917  # a command line's options are its argumen
     """Score a prediction store, or a baseline, against a reference store."""
     from rich.console import Console
 
-    from nextham_bench.schema import write_scores
-    from nextham_bench.score import Request
-    from nextham_bench.score import score as scored
+    from nextham_bench.score import Request, score_to
     from nextham_bench.terminal import sentences, table
 
     request = Request(
@@ -74,12 +75,12 @@ def score(  # noqa: PLR0913, PLR0917  # a command line's options are its argumen
         split=split,
         subset=subset,
         bands=bands,
+        optics=optics,
         allow_partial=allow_partial,
         jobs=jobs,
         name=name,
     )
-    scores = scored(request)
-    write_scores(scores, output)
+    scores = score_to(request, output)
     if json:
         typer.echo(scores.model_dump_json(indent=1))
         return

@@ -9,16 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextham.core import BlockMatrix, LCAOSystem
-from nextham.physics.bands import BandPath, band_path, eigenproblem
-from nextham_bench.metrics.bands import ReferenceLevels, ghost_states, unmatched
+from nextham.exceptions import InputError
+from nextham.physics.bands import BandPath, band_path, shared_levels
+from nextham_bench.metrics.ghosts import ghost_levels, outlying
 from nextham_bench.report import svg
 from nextham_bench.report.figures import figure_with_axes, legend
+from nextham_bench.schema import StructureRow
 from nextham_bench.tasks import tasks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _SPACING_INV_ANG: Final = 0.06
+_MEV: Final = 1000.0
 _STYLES: Final = {
     "reference": (svg.INK, "-", 1.6, 0.55),
     "H0": (svg.H0, ":", 1.1, 1.0),
@@ -36,49 +39,60 @@ class PathLevels:
     has_fermi: bool  # without a Fermi level zero is the median of the reference's levels
 
     @classmethod
-    def of(cls, reference: LCAOSystem, prediction: BlockMatrix) -> PathLevels:
-        """Solve one structure."""
+    def of(cls, reference: LCAOSystem, prediction: BlockMatrix, row: StructureRow) -> PathLevels | None:
+        """Solve one structure; None where its crystal has no standard path.
+
+        Energies are shifted as the score of the structure was, or, where it has no levels, by their median error.
+        """
         task = tasks().bands
-        path = band_path(reference.structure(), spacing_inv_ang=_SPACING_INV_ANG)
+        try:
+            path = band_path(reference.structure(), spacing_inv_ang=_SPACING_INV_ANG)
+        except InputError:
+            return None
         operators = {
-            "reference": reference.operator("hamiltonian"),
             "H0": reference.operator("h0"),
+            "reference": reference.operator("hamiltonian"),
             "model": prediction,
         }
-        solved = {
-            name: eigenproblem(
-                reference.with_operator("hamiltonian", matrix.values), path.k, overlap_filter=task.overlap_filter
-            )
-            for name, matrix in operators.items()
-        }
-        fermi = reference.meta[0].fermi_energy_ev
-        raw = {name: one.energies for name, one in solved.items()}
+        found = shared_levels(reference, list(operators.values()), path.k, overlap_filter=task.overlap_filter)
+        raw = dict(zip(operators, found.energies, strict=True))
+        fermi = row.reference.fermi_ev if row.reference else reference.meta[0].fermi_energy_ev
         zero = float(np.nanmedian(raw["reference"])) if fermi is None else fermi
-        true = raw["reference"] - zero
-        low, high = task.window_ev
-        window = (true >= low) & (true <= high)
-        shifted = {name: levels - zero - np.median((levels - zero - true)[window]) for name, levels in raw.items()}
-        smallest, largest = solved["reference"].overlap_range.T
-        with np.errstate(divide="ignore"):
-            condition = np.where(smallest > 0, largest / smallest, np.inf)
-        return cls(path, shifted, condition, fermi is not None)
+        shifts = {name: _shift(energies, raw["reference"], zero, row, name) for name, energies in raw.items()}
+        smallest, largest = found.overlap_range.T
+        condition = np.full(len(path.k), np.inf)
+        np.divide(largest, smallest, out=condition, where=smallest > 0)
+        energies = {name: levels - zero - shifts[name] for name, levels in raw.items()}
+        return cls(path, energies, condition, fermi is not None)
 
-    def ghosts(self) -> list[tuple[int, float]]:
-        """Return the model's levels of the window that have no reference level of their own: k point, energy."""
-        low, high = tasks().bands.window_ev
-        distance = tasks().ghosts.level_distance_ev
-        found = []
-        for q, (true, predicted) in enumerate(zip(self.energies["reference"], self.energies["model"], strict=True)):
-            finite = np.isfinite(true)
-            lonely = predicted[finite][unmatched(predicted[finite], true[finite], distance)]
-            found += [(q, float(e)) for e in lonely if low <= e <= high]
-        return found
+    def ghosts(self) -> NDArray[np.bool_]:
+        """Return which of the model's levels (n_k, n_bands) have no reference level of their own."""
+        task = tasks()
+        return ghost_levels(
+            self.energies["model"],
+            self.energies["reference"],
+            window_ev=task.bands.window_ev,
+            distance_ev=task.ghosts.level_distance_ev,
+        )
 
     def outlying(self) -> NDArray[np.bool_]:
-        """Return which k points have a band error far above their median, as the metric counts them."""
-        task, true = tasks(), self.energies["reference"]
-        here = ReferenceLevels(self.path.k, np.arange(len(true)), true, 0.0, 1.0, float(self.condition.max()))
-        return ghost_states(self.energies["model"], here, task.ghosts, window_ev=task.bands.window_ev)[1]
+        """Return which k points have a band error far above their median."""
+        task = tasks()
+        return outlying(
+            self.energies["model"], self.energies["reference"], window_ev=task.bands.window_ev, task=task.ghosts
+        )
+
+
+def _shift(
+    energies: NDArray[np.float64], true: NDArray[np.float64], zero: float, row: StructureRow, name: str
+) -> float:
+    """Return the energy (eV) by which levels were shifted onto the reference's."""
+    if name == "reference":
+        return 0.0
+    if row.bands:
+        return row.bands["h0" if name == "H0" else name].shift_mev / _MEV
+    low, high = tasks().bands.window_ev
+    return float(np.median((energies - true)[(true >= zero + low) & (true <= zero + high)]))
 
 
 @svg.styled
@@ -101,14 +115,14 @@ def ghost_plate(levels: PathLevels, *, id: str, formula: str, key: str) -> str:
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     figure.subplots_adjust(hspace=0.08)
     _draw(top, levels, ("reference", "model"))
-    x, ghosts, outlying = levels.path.x, levels.ghosts(), levels.outlying()
-    for q in np.flatnonzero(outlying):
+    x, ghosts, odd = levels.path.x, levels.ghosts(), levels.outlying()
+    for q in np.flatnonzero(odd):
         for axes in (top, bottom):
             axes.axvspan(*_around(x, int(q)), color=svg.GHOST, alpha=0.12, linewidth=0)
-    if ghosts:
-        k, energies = zip(*ghosts, strict=True)
+    if ghosts.any():
+        k, energies = np.nonzero(ghosts)[0], levels.energies["model"][ghosts]
         style = {"markerfacecolor": "none", "markeredgecolor": svg.GHOST, "markeredgewidth": 1.3, "markersize": 5}
-        top.plot(x[list(k)], energies, linestyle="none", marker="o", label="ghost", **style)
+        top.plot(x[k], energies, linestyle="none", marker="o", label="ghost", **style)
     legend(top, columns=3, above=True)
     finite = np.where(np.isfinite(levels.condition), levels.condition, np.nan)
     bottom.plot(x, finite, color=svg.INK, linewidth=1.2)
@@ -117,8 +131,8 @@ def ghost_plate(levels: PathLevels, *, id: str, formula: str, key: str) -> str:
     _ticks(bottom, levels)
     worst = levels.condition.max()
     alt = (
-        f"Bands of {id} ({formula}) along the standard path: {len(ghosts)} ghost levels on {len(x)} k points, "
-        f"{int(outlying.sum())} k points with an outlying band error; below, cond(S(k)) up to "
+        f"Bands of {id} ({formula}) along the standard path: {int(ghosts.sum())} ghost levels on {len(x)} k points, "
+        f"{int(odd.sum())} k points with an outlying band error; below, cond(S(k)) up to "
         f"{'infinity' if not np.isfinite(worst) else f'{worst:.3g}'}"
     )
     return svg.inline(figure, f"ghosts-{key}-{id}", alt)

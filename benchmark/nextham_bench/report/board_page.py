@@ -150,7 +150,7 @@ def _store_figures(
 
 def _entry_of(path: Path, entries: Sequence[Entry]) -> Entry:
     from nextham.data.store import Store
-    from nextham_bench.score import data_hash
+    from nextham_bench.sources import data_hash
 
     store = Store(path)
     for entry in entries:

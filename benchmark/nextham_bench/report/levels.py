@@ -1,11 +1,11 @@
-"""The table of energy levels: what is measured, for H0 and the model."""
+"""The table of energy levels and optics: what is measured, for H0 and the model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from nextham_bench.report.grid import Cell, Column, Grid, GridRow, number
-from nextham_bench.schema import BandColumn, Bands
+from nextham_bench.schema import BandColumn, Bands, Optics
 from nextham_bench.terminal import percent
 
 _ENERGIES = (  # field of BandColumn, what the row is called, what it means
@@ -29,7 +29,7 @@ _SUBSPACES = (
 )
 
 
-def levels_grid(bands: Bands) -> Grid:
+def levels_grid(bands: Bands, optics: Optics | None = None) -> Grid:
     """Return one line for each quantity that was measured."""
     rows = []
     for field, name, hint in _ENERGIES:
@@ -41,6 +41,10 @@ def levels_grid(bands: Bands) -> Grid:
     ghosts = [number(c.ghosts_per_k, f"{c.ghosts_per_k:.3g}") for c in (bands.h0, bands.model)]
     rows.append(GridRow((Cell("ghost levels per k point"), *ghosts)))
     rows.append(_share("structures with ghosts", bands, lambda c: c.ghost_share))
+    if optics is not None:
+        values = [number(value, "" if value is None else f"{value:.3f}") for value in (optics.h0, optics.model)]
+        hint = f"∫|σ_P - σ_H| dω / ∫|σ_H| dω of Re σ_xx, {optics.n_structures} structures, {optics.program}"
+        rows.append(GridRow((Cell("optical conductivity, relative", hint=hint), *values)))
     columns = (Column("meV unless said otherwise", None), Column("H0", None), Column("model", None))
     return Grid("Errors of the energy levels", columns, tuple(rows))
 

@@ -14,7 +14,7 @@ from nextham_bench.terminal import mev
 
 if TYPE_CHECKING:
     from nextham.data.store import Store
-    from nextham_bench.score import Source
+    from nextham_bench.sources import Source
 
 GALLERY: Final = 4
 _PARITY_STRUCTURES: Final = 30
@@ -66,20 +66,23 @@ def store_figures(
         record = store[id]
         drawn.add(record, source.predicted(record))
     overlays, haunted = chosen(main), worst_ghosts(main, gallery)
-    levels = {}
+    levels: dict[str, PathLevels] = {}
     for row in track({row.id: row for row, _ in [*overlays, *haunted]}.values(), "bands"):
         record = store[row.id]
-        levels[row.id] = PathLevels.of(record, source.predicted(record))
+        if (solved := PathLevels.of(record, source.predicted(record), row)) is not None:
+            levels[row.id] = solved
     return {
         "parity": drawn.draw(key),
         "parity_structures": drawn.n_structures,
         "overlays": [
             _plate(row, what, main, band_overlay(levels[row.id], id=row.id, formula=row.formula, key=key))
             for row, what in overlays
+            if row.id in levels
         ],
         "gallery": [
             _plate(row, what, main, ghost_plate(levels[row.id], id=row.id, formula=row.formula, key=key))
             for row, what in haunted
+            if row.id in levels
         ],
     }
 
@@ -90,7 +93,7 @@ def check_reference_store(store: Store, main: Scores) -> None:
     Raises:
         InputError: if it lacks a structure or has other numbers.
     """
-    from nextham_bench.score import data_hash
+    from nextham_bench.sources import data_hash
 
     ids = [row.id for row in main.structures]
     if absent := [id for id in ids if id not in store]:
@@ -103,7 +106,7 @@ def check_reference_store(store: Store, main: Scores) -> None:
 
 def _source(main: Scores, prediction: Path | None) -> Source | None:
     from nextham.data.store import Store
-    from nextham_bench.score import BaselineSource, StoreSource, data_hash
+    from nextham_bench.sources import BaselineSource, StoreSource, data_hash
 
     if main.baseline is not None:
         return BaselineSource(main.baseline)

@@ -27,7 +27,7 @@ def seal(submission: Submission) -> Sealed:
         InputError: if a number is missing or NaN; the store then stays as it was.
     """
     from nextham.data.store import Store, merge_stores
-    from nextham_bench.score import data_hash
+    from nextham_bench.sources import data_hash
 
     merge_stores([submission.prediction], submission.prediction, overwrite=True)
     store = Store(submission.prediction)

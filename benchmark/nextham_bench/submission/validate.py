@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from nextham.console import track
-from nextham.core import BlockMatrix, LCAOSystem
 from nextham.exceptions import InputError
-from nextham_bench.coverage import check_same_crystal, check_units, covered, matched, unit_factor
+from nextham_bench.coverage import check_same_crystal, covered
+from nextham_bench.metrics.gauge_mae import gauge_errors
+from nextham_bench.recognise import Suspicion, check_suspicions, suspicion
+from nextham_bench.sources import StoreSource, data_hash
 from nextham_bench.submission.card import Card
 from nextham_bench.submission.card_file import look_at_card
 from nextham_bench.submission.folder import Submission, chosen_ids
 
 if TYPE_CHECKING:
-    from nextham.data.record import Record
     from nextham.data.store import Store
 
 SAMPLE: Final = 50
@@ -70,7 +71,8 @@ def validate(request: Request) -> Findings:
     sample = _spread(here, request.sample)
     looked = [_look(reference, store, id) for id in track(sample, "reading numbers")]
     problems += _told([look.problem for look in looked if look.problem])
-    problems += _complaints([lambda: check_units([look.unit_factor for look in looked])] if looked else [])
+    suspicions = [look.suspicion for look in looked if not look.problem]
+    problems += _complaints([lambda: check_suspicions(suspicions, len(suspicions))] if suspicions else [])
     whole = len(here) == len(wanted) and not any(look.problem for look in looked)
     digest = _digest(store, here) if whole else None
     if card is not None and digest is not None:
@@ -83,49 +85,23 @@ class _Look:
     """One structure's numbers."""
 
     problem: str = ""
-    unit_factor: float | None = None
+    suspicion: Suspicion = dataclasses.field(default_factory=Suspicion)
     is_h0: bool = False
 
 
 def _look(reference: Store, store: Store, id: str) -> _Look:
     try:
-        record = store.record(id)
-        check_untampered(record, store)
         truth = reference.read(id)
-        prediction = _predicted(record, truth)
+        if absent := {"overlap", "h0"} - set(truth.operators):
+            raise InputError(f"the reference record {id} has no {' and no '.join(sorted(absent))}")
+        prediction = StoreSource(store).predicted(truth)
     except InputError as error:
         return _Look(problem=str(error))
     if "hamiltonian" not in truth.operators:
         return _Look()
-    h0 = truth.operator("h0")
-    return _Look("", unit_factor(truth, prediction), not np.any((prediction - h0).values))
-
-
-def check_untampered(record: Record, store: Store) -> None:
-    """Refuse a record whose numbers are not those of its checksum.
-
-    Raises:
-        InputError: naming structure and store.
-    """
-    if record.sha256 != store.checksum(record.id):
-        raise InputError(
-            f"{store.path}: the numbers of {record.id} are not those of its checksum; fetch the store again, or, "
-            "if you wrote them yourself, run nextham-bench seal"
-        )
-
-
-def _predicted(record: Record, truth: LCAOSystem) -> BlockMatrix:
-    """Return a record's Hamiltonian on the reference's pairs.
-
-    Raises:
-        InputError: if it holds none, or does not belong to the reference.
-    """
-    if absent := {"overlap", "h0"} - set(truth.operators):
-        raise InputError(f"the reference record {record.id} has no {' and no '.join(sorted(absent))}")
-    bare = record.system(())
-    if "hamiltonian" in record.operators:
-        return matched(truth, bare, record.system(("hamiltonian",)).operator("hamiltonian"))
-    return truth.operator("h0") + matched(truth, bare, record.correction())
+    products = gauge_errors(truth, prediction).products
+    is_h0 = not np.any((prediction - truth.operator("h0")).values)
+    return _Look("", suspicion(truth, prediction, products), is_h0)
 
 
 def _crystals(reference: Store, store: Store, ids: Iterable[str]) -> list[Callable[[], Any]]:
@@ -159,8 +135,6 @@ def _spread(ids: Sequence[str], size: int | None) -> list[str]:
 
 
 def _digest(store: Store, ids: Sequence[str]) -> str | None:
-    from nextham_bench.score import data_hash
-
     return data_hash(store, ids) if ids else None
 
 
@@ -187,8 +161,10 @@ def _remarks(looked: Sequence[_Look], n_here: int) -> list[str]:
     found = []
     if looked and all(look.is_h0 for look in looked):
         found.append("the prediction is H0 itself: every correction is zero")
-    if any("are missing)" in look.problem for look in looked):
+    if any("numbers are missing" in look.problem for look in looked):
         found.append("a store that nextham-bench template wrote has no numbers until you write them")
+    if any("their checksum is another" in look.problem for look in looked):
+        found.append("if you wrote the numbers yourself, nextham-bench seal writes their checksums")
     if len(looked) < n_here:
         found.append(f"the numbers of {len(looked)} of {n_here} structures were read; --all reads every one")
     return found
