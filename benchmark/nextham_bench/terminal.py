@@ -58,6 +58,15 @@ def count(n: int | None) -> str:
     return str(n)
 
 
+def counted(n: int, what: str) -> str:
+    """Return a number of things.
+
+    >>> counted(1, "structure"), counted(3, "structure")
+    ('1 structure', '3 structures')
+    """
+    return f"{n} {what}{'s' * (n != 1)}"
+
+
 def escaped(text: str) -> str:
     r"""Return a text that stays text in Markdown.
 

@@ -157,4 +157,4 @@ def schema(of: Annotated[SchemaName, typer.Argument(help="Which file.")] = Schem
     from nextham_bench.submission import card
 
     found = {SchemaName.SCORES: scores.json_schema, SchemaName.CARD: card.json_schema}[of]()
-    typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+    typer.echo(json.dumps(found, indent=1))

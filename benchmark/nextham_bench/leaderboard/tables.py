@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from nextham_bench.leaderboard.published import published
 from nextham_bench.leaderboard.ranking import Line, Ranking
 from nextham_bench.schema import Record
-from nextham_bench.terminal import count, escaped, mev, p_text, percent
+from nextham_bench.terminal import count, counted, escaped, mev, p_text, percent
 
 _HEAD = ("", "model", "overall", "↑↑ real", "skill", "p", "bands", "ghosts in", "parameters", "s / structure")
 _CSV = (
@@ -56,7 +56,7 @@ def as_markdown(rankings: Sequence[Ranking]) -> str:
     parts = []
     for ranking in rankings:
         parts += [
-            f"**{escaped(ranking.title)}**: {ranking.n_structures} structures, protocol `{ranking.protocol}`, metric "
+            f"**{escaped(ranking.title)}**: {counted(ranking.n_structures, 'structure')}, protocol `{ranking.protocol}`, metric "
             f"version {ranking.metric_version}; Gauge MAE and bands in meV, macro means",
             "",
             f"| {' | '.join(_HEAD)} |",

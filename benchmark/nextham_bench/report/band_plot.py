@@ -110,6 +110,7 @@ def band_overlay(levels: PathLevels, *, id: str, formula: str, key: str) -> str:
 def ghost_plate(levels: PathLevels, *, id: str, formula: str, key: str) -> str:
     """Return bands of reference and model with the ghosts marked, and cond(S(k)) below on the same path."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     figure = Figure(figsize=(4.6, 5.0))
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
@@ -127,6 +128,7 @@ def ghost_plate(levels: PathLevels, *, id: str, formula: str, key: str) -> str:
     finite = np.where(np.isfinite(levels.condition), levels.condition, np.nan)
     bottom.plot(x, finite, color=svg.INK, linewidth=1.2)
     bottom.set_yscale("log")
+    bottom.yaxis.set_minor_formatter(NullFormatter())
     bottom.set_ylabel("cond S(k)")
     _ticks(bottom, levels)
     worst = levels.condition.max()

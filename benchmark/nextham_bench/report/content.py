@@ -9,7 +9,7 @@ from nextham_bench.report.grid import Cell, Column, Grid, GridRow, number
 from nextham_bench.report.heat import Layer, Scale, periodic_table
 from nextham_bench.schema import BandColumn, BreakdownRow, Interval, Scores
 from nextham_bench.tables import skill
-from nextham_bench.terminal import mev, percent
+from nextham_bench.terminal import counted, mev, percent
 
 
 def tiles(main: Scores) -> list[dict[str, str]]:
@@ -95,7 +95,7 @@ def _band_cells(column: BandColumn | None) -> tuple[Cell, Cell]:
 def said(name: str, row: BreakdownRow) -> str:
     """Return the numbers of one element or orbital pair in a sentence."""
     numbers = row.uu_real
-    n = f"{row.n_structures} structure{'s' * (row.n_structures != 1)}"
+    n = counted(row.n_structures, "structure")
     return (
         f"{name}: model {mev(numbers.model.macro_mev)} meV, H0 {mev(numbers.h0.macro_mev)} meV, "
         f"skill {percent(numbers.skill)}, {n}"

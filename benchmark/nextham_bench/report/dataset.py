@@ -11,6 +11,7 @@ import numpy as np
 
 from nextham_bench.report.heat import Layer, Scale, periodic_table
 from nextham_bench.schema import Scores
+from nextham_bench.terminal import counted
 
 
 def dataset_section(scores: Scores, reference: Path | None = None) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def dataset_section(scores: Scores, reference: Path | None = None) -> dict[str, 
         lambda v: f"{v:.0f}",
         (f"{scale.low:.0f}", f"{scale.high:.0f}"),
     )
-    said = {name: f"{name}: {n} structure{'s' * (n != 1)}" for name, n in counts.items()}
+    said = {name: f"{name}: {counted(n, 'structure')}" for name, n in counts.items()}
     facts = [*_facts(scores), *(_store_facts(reference) if reference is not None else [])]
     return {"facts": facts, "table": periodic_table([layer], said)}
 
@@ -34,7 +35,7 @@ def _facts(scores: Scores) -> list[tuple[str, str]]:
     rows, gauge = scores.structures, scores.headline
     formulas = {_reduced(row.formula) for row in rows}
     found = [
-        ("scored structures", f"{len(rows)} of {len(formulas)} compositions"),
+        ("scored structures", f"{len(rows)}, {len(formulas)} compositions"),
         ("atoms in a cell", _range([row.n_atoms for row in rows], "{:.0f}")),
         ("elements", f"{len(gauge.breakdowns['element'])}"),
         ("matrix elements of each spin block", f"{gauge.n_elements:,}".replace(",", " ")),

@@ -12,7 +12,7 @@ from nextham_bench.report.content import between
 from nextham_bench.report.environment import Download, render
 from nextham_bench.report.grid import Cell, Column, Grid, GridRow, number
 from nextham_bench.report.heat import Layer, Scale, periodic_table
-from nextham_bench.terminal import mev, percent
+from nextham_bench.terminal import counted, mev, percent
 
 
 def write_elements(found: LeftOut, path: Path) -> None:
@@ -66,7 +66,7 @@ def _percent(value: float) -> str:
 
 
 def _said(row: ElementRow) -> str:
-    n = f"{row.n_structures} structure{'s' * (row.n_structures != 1)}"
+    n = counted(row.n_structures, "structure")
     return (
         f"{row.element} left out: skill {percent(row.skill)} on {n}, {percent(row.touching_skill)} on the pairs that "
         f"touch it; model {mev(row.overall_mev)} meV, H0 {mev(row.h0_mev)} meV"

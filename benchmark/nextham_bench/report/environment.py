@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from nextham_bench.terminal import mev, percent
+from nextham_bench.terminal import counted, mev, percent
 
 
 class Download(NamedTuple):
@@ -62,7 +62,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "mev": mev}
+    environment.filters |= {"percent": percent, "mev": mev, "counted": counted}
     return environment
 
 

@@ -11,14 +11,14 @@ from nextham_bench.compare import Comparison, Estimate, Row, comparison
 from nextham_bench.report import svg
 from nextham_bench.report.environment import Download, figure, render
 from nextham_bench.report.figures import figure_with_axes, legend
-from nextham_bench.report.grid import Cell, Column, Grid, GridRow
+from nextham_bench.report.grid import Cell, Column, Grid, GridRow, number
 from nextham_bench.report.page import check_comparable
 from nextham_bench.schema import Scores
 from nextham_bench.statistics import PERMUTATIONS
 from nextham_bench.tasks import tasks
 from nextham_bench.terminal import escaped, mev, p_text, percent
 
-COLUMNS = ("overall", "↑↑ real", "skill", "overall minus first row", "p", "band error", "ghosts in")
+COLUMNS = ("overall", "↑↑ real", "skill", "minus first row", "p", "better in", "band error", "ghosts in")
 
 
 def write_comparison(scores: Sequence[Scores], path: Path, *, title: str, along: str | None = None) -> None:
@@ -65,14 +65,8 @@ def page(found: Comparison, along: str | None) -> str:
 
 def comparison_grid(found: Comparison) -> Grid:
     """Return the table of the page."""
-    rows = []
-    for row in found.rows:
-        values = (row.overall_mev, row.uu_real_mev, row.skill, row.excess_mev, None, row.band_mev, None)
-        sorted_by = [None if one is None else one.value for one in values]
-        sorted_by[4], sorted_by[6] = row.p_value, row.ghost_share
-        cells_ = [Cell(text, value) for text, value in zip(cells(row), sorted_by, strict=True)]
-        rows.append(GridRow((Cell(row.name), *cells_)))
-    return Grid(found.title, (Column("prediction", "text"), *(Column(name) for name in COLUMNS)), tuple(rows))
+    columns = (Column("prediction", "text"), *(Column(name) for name in COLUMNS))
+    return Grid(found.title, columns, tuple(GridRow((Cell(row.name), *_cells(row))) for row in found.rows))
 
 
 def about(found: Comparison) -> str:
@@ -81,8 +75,8 @@ def about(found: Comparison) -> str:
     subset = f", subset {found.subset}" if found.subset else ""
     return (
         f"Gauge MAE and band error in meV, means over {n} structures{subset}, protocol {found.protocol}, with "
-        f"{confidence} bootstrap intervals over structures. Skill = 1 - MAE / MAE(H0). Differences are of the same "
-        "structures, drawn in pairs: an interval without 0 is a difference not due to the draw of structures. p is of "
+        f"{confidence} bootstrap intervals over structures. Skill = 1 - MAE / MAE(H0). Differences (minus "
+        "first row) are of the same structures, drawn in pairs: an interval without 0 is a difference not due to the draw of structures. p is of "
         f"the two-sided paired permutation test of that difference (every choice of signs, or {PERMUTATIONS} of them), "
         "not corrected for the number of rows. "
         "Each row is one training; how much another seed changes it is not in the intervals."
@@ -97,23 +91,28 @@ def markdown(found: Comparison) -> str:
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """Return what the table says of a row under ``COLUMNS``."""
+    """Return what the Markdown table says of a row under ``COLUMNS``."""
+    return tuple(f"{cell.text} ({cell.note})" if cell.note else cell.text for cell in _cells(row))
+
+
+def _cells(row: Row) -> tuple[Cell, ...]:
+    better = "–" if row.better_in is None else f"{row.better_in} of {row.n_structures}"
     return (
-        _cell(row.overall_mev, mev),
-        _cell(row.uu_real_mev, mev),
-        _cell(row.skill, percent),
-        _cell(row.excess_mev, lambda x: f"{x:+.3f}"),
-        p_text(row.p_value),
-        _cell(row.band_mev, lambda x: f"{x:.1f}"),
-        percent(row.ghost_share),
+        _estimate(row.overall_mev, mev),
+        _estimate(row.uu_real_mev, mev),
+        _estimate(row.skill, percent),
+        _estimate(row.excess_mev, lambda x: f"{x:+.3f}"),
+        number(row.p_value, p_text(row.p_value)),
+        number(row.better_in, better),
+        _estimate(row.band_mev, lambda x: f"{x:.1f}"),
+        number(row.ghost_share, percent(row.ghost_share)),
     )
 
 
-def _cell(estimate: Estimate, form: Callable[[float], str]) -> str:
-    if estimate.value is None:
-        return "–"
+def _estimate(estimate: Estimate, form: Callable[[float], str]) -> Cell:
     ends = estimate.interval
-    return form(estimate.value) + (f" ({form(ends.low)} to {form(ends.high)})" if ends else "")
+    text = "" if estimate.value is None else form(estimate.value)
+    return number(estimate.value, text, note=f"{form(ends.low)} to {form(ends.high)}" if ends else "")
 
 
 @svg.styled
