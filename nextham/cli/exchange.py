@@ -1,4 +1,4 @@
-"""The commands ``import-published`` and ``export``: between other programs' files and stores."""
+"""The commands ``import-published``, ``import-deeph`` and ``export``: other programs' files and stores."""
 
 from __future__ import annotations
 
@@ -35,11 +35,16 @@ class Format(StrEnum):
 
     ABACUS = "abacus"
     ABACUS_311 = "abacus-3.11"
+    PYATB = "pyatb"
+    DEEPH = "deeph"
+    DEEPH_DOCK = "deeph-dock"
+    HAMGNN = "hamgnn"
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("import-published")(import_published)
+    app.command("import-deeph")(import_deeph)
     app.command("export")(export)
 
 
@@ -116,10 +121,50 @@ def _tell_contents(runs: list[PublishedRun], as_json: bool) -> None:
     typer.echo(f"{len(found)} of {len(runs)} files, {total / 1e3:.2f} GB" + f" ({n_failed} failed)" * bool(n_failed))
 
 
+def import_deeph(  # noqa: PLR0913  (options)
+    *,
+    output: Output,
+    folders: Annotated[list[Path], typer.Argument(help="Folders of DeepH-pack or DeepH-dock, or folders of them.")],
+    id: Id = "",
+    rydberg_ev: Annotated[
+        float | None,
+        typer.Option(
+            min=13.0,
+            max=14.0,
+            help="eV that 1 Ry had where the folders were made (DeepH-pack of ABACUS: 13.605698); by default energies "
+            "are taken as they are.",
+        ),
+    ] = None,
+    require: Require = None,
+    settings: SettingsText = None,
+    workers: NumberOfWorkers = 1,
+    overwrite: Overwrite = False,
+    allow_empty: AllowEmpty = False,
+    as_json: Json = False,
+) -> None:
+    """Read folders of DeepH, check them and write a store; what fails is told in its ledger.
+
+    S and H are required by default; H0, which DeepH does not have, is read where `nextham export` wrote it.
+    """
+    from nextham.campaign import DatasetSettings, Target, import_foreign
+    from nextham.console import load_settings
+    from nextham.exchange.deeph.run import deeph_runs
+
+    campaign = partial(
+        import_foreign,
+        deeph_runs(folders, id=id, rydberg_ev=rydberg_ev),
+        Target(output, overwrite, allow_empty),
+        settings=load_settings(DatasetSettings, settings),
+        required=tuple(require) if require else (Operator.OVERLAP, Operator.HAMILTONIAN),
+        workers=workers,
+    )
+    run_and_tell(campaign, as_json)
+
+
 def export(  # noqa: PLR0913, PLR0917  (one argument per option)
     store: Annotated[Path, typer.Argument(help="A store: a dataset or a prediction.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder that gets one folder per structure.")],
-    format: Annotated[Format, typer.Option(help="Layout of the matrix files.")] = Format.ABACUS,
+    format: Annotated[Format, typer.Option(help="Which program the files are for.")] = Format.ABACUS,
     id: Annotated[list[str] | None, typer.Option(help="Structures; by default all.")] = None,
     operator: Annotated[list[Operator] | None, typer.Option(help="Operators; by default all there are.")] = None,
     overwrite: Annotated[
@@ -127,35 +172,26 @@ def export(  # noqa: PLR0913, PLR0917  (one argument per option)
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write operators as ABACUS matrix files with STRU, for ABACUS and pyatb.
+    """Write operators for other programs; docs/conventions.md says in which order, sign, spin layout and unit.
 
-    H(R) and S(R) have the names that ABACUS gives them; H0(R) is data-H0R-sparse_SPIN0.csr (abacus) or h0rs1_nao.csr
-    (abacus-3.11). All are nspin 4 matrices in Ry. A structure that cannot be exported is told, the rest goes on.
+    abacus (3.8 to 3.10) and abacus-3.11: STRU and CSR matrices in Ry. pyatb: the same with its Input. deeph: folders
+    of DeepH-pack, deeph-dock: of DeepH-dock. hamgnn: one graph_data.npz of all structures. A structure that cannot be
+    exported is told, the rest goes on.
     """
-    from nextham.console import track
     from nextham.data.store import Store
-    from nextham.dft.abacus.csr import CsrLayout
-    from nextham.dft.abacus.export import export_folder, refuse_used
-    from nextham.exceptions import NexthamError, WriteError
+    from nextham.exceptions import NexthamError
+    from nextham.exchange.export import export_store
 
     opened = Store(store)
     names = opened.known(id or opened.ids)
-    if not overwrite:
-        refuse_used([output / name for name in names])
-    files = {}
-    for name in track(names, "export"):
-        try:
-            system = opened.read(name)
-            files[name] = export_folder(
-                system, output / name, operators=tuple(operator or ()), layout=CsrLayout(format.value)
-            )
-        except WriteError:
-            raise
-        except NexthamError as error:
-            typer.echo(f"failed: {error}", err=True)
+    files, problems = export_store(
+        opened.read, names, output, target=format.value, operators=tuple(operator or ()), overwrite=overwrite
+    )
+    for problem in problems:
+        typer.echo(f"failed: {problem}", err=True)
     if as_json:
         typer.echo(json.dumps({name: [str(f) for f in written] for name, written in files.items()}, indent=1))
     else:
         typer.echo(f"{output}: {len(files)} structures")
-    if len(files) < len(names):
-        raise NexthamError(f"{len(names) - len(files)} of {len(names)} structures of {store} were not exported")
+    if problems:
+        raise NexthamError(f"{len(problems)} of {len(names)} structures of {store} were not exported")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -28,19 +28,23 @@ class Placed:
 
 @dataclasses.dataclass(frozen=True)
 class Order:
-    """The order of a format, shell by shell; shells themselves are ordered by l and zeta, like ours."""
+    """The order of a format inside its shells."""
 
     m: Callable[[int], tuple[int, ...]]  # the m of a shell of l, in its order
     sign: Callable[[int], int] = lambda m: 1  # of the function of m against ours
 
-    def of(self, shells: tuple[int, ...]) -> Placed:
-        """Return where the orbitals of an atom with these shells stand."""
-        index, sign, start = [], [], 0
-        for l in shells:
-            theirs = self.m(l)
-            index += [start + theirs.index(m) for m in range(-l, l + 1)]
+    def of(self, shells: Sequence[int]) -> Placed:
+        """Return where the orbitals of an atom stand.
+
+        Args:
+            shells: l of each shell in the format's own order; those of one l are in the order of zeta.
+        """
+        starts = np.cumsum([0, *(2 * l + 1 for l in shells)])
+        index, sign = [], []
+        for shell in sorted(range(len(shells)), key=lambda k: shells[k]):  # stable: zeta stays in order
+            l = shells[shell]
+            index += [int(starts[shell]) + self.m(l).index(m) for m in range(-l, l + 1)]
             sign += [float(self.sign(m)) for m in range(-l, l + 1)]
-            start += 2 * l + 1
         return Placed(np.array(index, dtype=np.int64), np.array(sign))
 
 

@@ -16,14 +16,14 @@ from nextham.dft.abacus.provenance import H0_DEFINITION
 from nextham.dft.directed import Atoms, Directed, hermitian
 from nextham.dft.engine import Cause, RunError, RunResult
 from nextham.exchange.orders import OPENMX, Placed
+from nextham.exchange.positions import at_home, cells_of, complete_up_to
 from nextham.exchange.published.layout import N_PADDED, SHELLS, PublishedFile, open_published
-from nextham.exchange.published.positions import CUTOFF_ANG, cells_of, complete_up_to, true_positions
 from nextham.exchange.published.rydberg import enough, rydberg_of
 from nextham.exchange.published.waves import check_waves
 from nextham.physics.spin import TIME_REVERSAL_NOISE_EV, from_spin_blocks, narrowed, narrowest
-from nextham.physics.symmetry import rehomed
 from nextham.units import RYDBERG_EV
 
+CUTOFF_ANG: Final = 8.0  # the published converters keep nearer pairs alone
 _ROUNDING: Final = 2.0**-24  # relative, of a number in single precision
 _OVERLAP_NOISE: Final = 1e-6  # of what S may not have: imaginary and spin-dependent parts
 _WHOLE: Final = 1e-3  # distance of an R from an integer
@@ -138,23 +138,19 @@ class _Reader:
         )
 
     def _at_home(self, labelled: LCAOSystem) -> LCAOSystem:
-        """Put the atoms where S says that they are, folded, with R to match."""
-        found = true_positions(labelled)
+        found = at_home(labelled)
         if found is None:
             raise self._odd(
                 "its overlaps are no two-centre integrals along any vectors between these atoms; lattice, positions "
                 "or orbital order are not those of its blocks"
             )
-        if found.mended:
+        if found[1]:
             self.notes.append("R counted from other images of the atoms than the stated positions")
-        moved = dataclasses.replace(labelled, positions=found.positions)
-        inside = moved.structure().folded().positions
-        cells = np.rint(np.linalg.solve(moved.cells[0].T, (inside - moved.positions).T).T).astype(np.int64)
-        return rehomed(moved, cells)
+        return found[0]
 
     def _without_gaps(self, system: LCAOSystem) -> tuple[LCAOSystem, int]:
         """Cut the pairs where the first is missing, if that is far enough; also return how many are."""
-        radius, n_missing = complete_up_to(system)
+        radius, n_missing = complete_up_to(system, CUTOFF_ANG)
         if n_missing and radius < self.reading.least_cutoff_ang:
             raise self._odd(
                 f"{n_missing} pairs nearer than {CUTOFF_ANG:g} Å are missing, the nearest at {radius:.3f} Å: the "

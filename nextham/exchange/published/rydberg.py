@@ -43,7 +43,7 @@ def enough(values: NDArray[np.float32]) -> bool:
 
 def _telling(values: NDArray[np.float32]) -> NDArray[np.float32]:
     found = np.unique(np.abs(values))
-    return found[np.isfinite(found) & (found > 1e-30)]
+    return np.asarray(found[np.isfinite(found) & (found > 1e-30)])
 
 
 def products(values: NDArray[np.float32], constant: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -1,9 +1,9 @@
-"""Where the atoms of a published file really are: its R count from positions that need not be those in the file.
+"""Where the atoms of a file really are: its R count from positions that need not be those in the file.
 
-ABACUS folds every atom into the home cell and labels its blocks (i, j, R) with folded positions. The converters look
-for neighbours around the positions of STRU as they stand: where an atom lies outside, the vector of an edge belongs to
-another R than the block beside it. The block still tells the truth: an overlap is a two-centre integral along the true
-vector, which no other vector imitates.
+ABACUS folds every atom into the home cell and labels its blocks (i, j, R) with folded positions. Files that were made
+of its output often have the positions of STRU as they stand: where an atom lies outside, the vector of a pair belongs
+to another R than the block beside it. The block still tells the truth: an overlap is a two-centre integral along the
+true vector, which no other vector imitates.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from nextham.core import LCAOSystem
 from nextham.physics.neighbours import geometric_pairs
+from nextham.physics.symmetry import rehomed
 from nextham.physics.twocentre import two_centre_residual
 
 TOLERANCE: Final = 2e-5  # of S: right vectors leave 1e-7, from positions in single precision; wrong ones some tenths
-CUTOFF_ANG: Final = 8.0  # the converters keep nearer pairs alone
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,13 +62,13 @@ def true_positions(system: LCAOSystem) -> Found | None:
     return Found(positions, residual, True) if residual <= TOLERANCE else None
 
 
-def complete_up_to(system: LCAOSystem) -> tuple[float, int]:
-    """Return the distance (Å) below which no pair is missing that should overlap, and how many pairs are missing.
+def complete_up_to(system: LCAOSystem, cutoff_ang: float) -> tuple[float, int]:
+    """Return the distance (Å) below which no pair is missing that should overlap, and how many up to a cutoff are.
 
     A pair should overlap if it is nearer than the farthest listed pair of the same elements that does.
     """
     overlap = system.operator("overlap")
-    ij, R, distance = geometric_pairs(system, CUTOFF_ANG)
+    ij, R, distance = geometric_pairs(system, cutoff_ang)
     listed = set(map(tuple, np.hstack([system.pairs.ij, system.pairs.R]).tolist()))
     absent = np.array([key not in listed for key in map(tuple, np.hstack([ij, R]).tolist())], dtype=bool)
     reach: dict[tuple[int, ...], float] = {}
@@ -80,7 +80,21 @@ def complete_up_to(system: LCAOSystem) -> tuple[float, int]:
         reach[tuple(kind)] = max(far, reach.get(tuple(kind), 0.0))
     limit = np.array([reach.get(tuple(kind), 0.0) for kind in np.sort(system.numbers[ij], axis=1).tolist()])
     missing = absent & (distance < limit - 1e-3)
-    return float(distance[missing].min(initial=CUTOFF_ANG)), int(missing.sum())
+    return float(distance[missing].min(initial=cutoff_ang)), int(missing.sum())
+
+
+def at_home(system: LCAOSystem) -> tuple[LCAOSystem, bool] | None:
+    """Return one structure's system with its atoms where the overlap says they are, folded, with R to match.
+
+    The flag says whether that is elsewhere than stated; None if the overlap belongs to no images of the atoms.
+    """
+    found = true_positions(system)
+    if found is None:
+        return None
+    moved = dataclasses.replace(system, positions=found.positions)
+    inside = moved.structure().folded().positions
+    cells = np.rint(np.linalg.solve(moved.cells[0].T, (inside - moved.positions).T).T).astype(np.int64)
+    return rehomed(moved, cells), found.mended
 
 
 def _vectors(system: LCAOSystem, positions: NDArray[np.float64]) -> NDArray[np.float64]:
