@@ -18,6 +18,7 @@ from nextham.data.record import Record, available, lacks
 from nextham.data.settings import StoreSettings
 from nextham.data.writer import StoreWriter
 from nextham.exceptions import InputError
+from nextham.files import check_plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -185,19 +186,32 @@ def _read_about(path: Path) -> dict[str, Any]:
     if not file.is_file():
         what = "is not a store: it has no store.json" if path.exists() else "does not exist"
         raise InputError(f"{path} {what}; give the folder that a command wrote with -o")
+    for own in (file, path / MANIFEST, path / LEDGER):
+        if own.exists():
+            check_plain(own)
     try:
         about: dict[str, Any] = json.loads(file.read_text())
         version = about["schema_version"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{file} is damaged ({error}); fetch or pack the store again") from None
     if version != SCHEMA_VERSION:
         raise InputError(
             f"{path} is a store of version {version}, this program reads version {SCHEMA_VERSION}; "
             "use the nextham that wrote it, or pack it again"
         )
+    for key, kind, what in (("basis", str, "text"), ("h0_definition", str, "text"), ("shards", list, "a list")):
+        if not isinstance(about.get(key), kind):
+            raise InputError(f"{file}: {key} must be {what}; pack the store again, or write it as docs/dataset.md says")
     for shard in about["shards"]:
-        if not SHARD_NAME.fullmatch(shard["name"]):
-            raise InputError(f"{file} names the shard {shard['name']!r}, which is not a name like shard-00000.zarr")
-        if not (path / shard["name"] / "zarr.json").is_file():
-            raise InputError(f"{path} lacks {shard['name']} ({len(shard['ids'])} structures); fetch it again")
+        _check_shard(shard, path)
     return about
+
+
+def _check_shard(shard: Any, path: Path) -> None:
+    """Refuse what store.json says of a shard unless it is a folder of that name in the store."""
+    if not (isinstance(shard, dict) and isinstance(shard.get("name"), str) and isinstance(shard.get("ids"), list)):
+        raise InputError(f"{path / ABOUT}: each of shards needs a name and a list of ids; pack the store again")
+    if not SHARD_NAME.fullmatch(shard["name"]):
+        raise InputError(f"{path / ABOUT} names the shard {shard['name']!r}, which is not a name like shard-00000.zarr")
+    if not (path / shard["name"] / "zarr.json").is_file():
+        raise InputError(f"{path} lacks {shard['name']} ({len(shard['ids'])} structures); fetch it again")
