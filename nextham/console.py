@@ -18,6 +18,7 @@ Item = TypeVar("Item")
 Settings = TypeVar("Settings", bound=BaseModel)
 _PLAIN_INTERVAL_S = 5.0
 _EXTRA = {
+    "h5py": "deeph",
     "torch": "train",
     "e3nn": "train",
     "lightning_fabric": "train",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import resource
 import signal
 import sys
 import threading
@@ -40,20 +42,23 @@ class Died:
 class Workers(Generic[Result]):
     """Results of calls as they come, with the calls' numbers; with one worker they are made here, in order.
 
+    ``apart`` makes them in a process of their own even then: for calls that may take this one down with them.
+
     Each process has one call at a time and waits with its result until it is asked for: no more than one finished
     result per worker is in memory. A call whose process dies is not repeated; the others are not touched.
     Calls and results are pickled. A call says itself what went wrong: an exception ends its process.
     """
 
-    def __init__(self, calls: Sequence[Callable[[], Result]], workers: int) -> None:
+    def __init__(self, calls: Sequence[Callable[[], Result]], workers: int, *, apart: bool = False) -> None:
         self._calls = calls
         self._workers = min(workers, len(calls))
+        self._here = self._workers <= 1 and not apart
         self._waiting = deque(range(len(calls)))
         self._busy: dict[Connection[Any, Any], tuple[SpawnProcess, int]] = {}
         self._processes: list[SpawnProcess] = []
 
     def __iter__(self) -> Iterator[tuple[int, Result | Died]]:
-        if self._workers <= 1:
+        if self._here:
             for k, call in enumerate(self._calls):
                 yield k, call()
             return
@@ -139,6 +144,28 @@ def _end_with_parent() -> None:
     assert parent is not None
     parent.join()
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextmanager
+def limited_memory(gb: float) -> Iterator[None]:
+    """Let this process take at most so many gigabytes more inside the block; what wants more gets a MemoryError."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = _data_bytes() + int(gb * 1e9)
+    taken = [limit, *(bound for bound in (soft, hard) if bound != resource.RLIM_INFINITY)]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(taken), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def _data_bytes() -> int:
+    """Return what the system counts against the limit already; without /proc nothing."""
+    try:
+        found = re.search(r"VmData:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    except OSError:
+        return 0
+    return 1024 * int(found[1]) if found else 0
 
 
 def cores() -> int:

@@ -63,7 +63,14 @@ def with_correction(
     if settings.delta:
         h = system.operator("h0") + damped(system, h, floor=floor)
     return system.with_operator("hamiltonian", h.values).with_meta(
-        engine="nextham", engine_version=__version__, converged=None, scf_steps=None, scf_drho=None, wall_time_s=None
+        engine="nextham",
+        engine_version=__version__,
+        converged=None,
+        scf_steps=None,
+        scf_drho=None,
+        wall_time_s=None,
+        scf_wall_s=None,
+        scf_cpu_s=None,
     )
 
 
