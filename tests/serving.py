@@ -24,7 +24,7 @@ class Fault:
     times: int = 10**9
     status: int = 0  # answered in place of the file
     retry_after: str = ""
-    location: str = ""  # of a redirect; {path} is the path that was asked for
+    location: str = ""  # of a redirect; {path} is the path that was asked for, {name} without its first five folders
     cut: float | None = None  # the connection ends after this share of the bytes that were promised
     shorten: float | None = None  # so much is promised and sent, and called whole
     promise: int = 0  # Content-Length says so many bytes more
@@ -56,6 +56,8 @@ class Served(ThreadingHTTPServer):
         self.asked: list[tuple[str, str]] = []  # path, range
         self.headers: list[dict[str, str]] = []
         self.sent = 0  # bytes of bodies
+        self.busy = self.busiest = 0  # requests at the same time, now and at most
+        self.lock = threading.Lock()
 
     @property
     def url(self) -> str:
@@ -96,13 +98,19 @@ class _Handler(BaseHTTPRequestHandler):
         server, path = self.server, unquote(urlsplit(self.path).path).lstrip("/")
         server.asked.append((path, self.headers.get("Range", "")))
         server.headers.append({name.lower(): value for name, value in self.headers.items()})
-        if server.latency_s:
-            time.sleep(server.latency_s)
+        with server.lock:
+            server.busy += 1
+            server.busiest = max(server.busiest, server.busy)
+        time.sleep(server.latency_s)
+        with server.lock:
+            server.busy -= 1
         fault = next((each for each in server.faults if each.strikes(path)), Fault())
         if fault.silent:
             time.sleep(3600)
         if fault.location:
-            self._short(fault.status or 302, Location=fault.location.format(path=path))
+            self._short(
+                fault.status or 302, Location=fault.location.format(path=path, name="/".join(path.split("/")[5:]))
+            )
         elif fault.status:
             self._short(fault.status, **({"Retry-After": fault.retry_after} if fault.retry_after else {}))
         elif not (file := server.folder / path).is_file():

@@ -94,7 +94,7 @@ def _finished_runs(cases: list[Path], h0_dir: Path | None, scf_dir: Path | None,
 
 
 def export(  # noqa: PLR0913, PLR0917  (one argument per option)
-    store: Annotated[Path, typer.Argument(help="A store: a dataset or a prediction.")],
+    store: Annotated[str, typer.Argument(help="A store: a dataset or a prediction, a folder or an address.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder that gets one folder per structure.")],
     format: Annotated[Format, typer.Option(help="Layout of the matrix files.")] = Format.ABACUS,
     id: Annotated[list[str] | None, typer.Option(help="Structures; by default all.")] = None,

@@ -49,7 +49,7 @@ class Crew:
         if isinstance(first, WriteError):
             return first
         others = f" (and {more} more like this)" if more else ""
-        return type(first)(f"{first}{others}; what was fetched is kept: the same command goes on there")
+        return type(first)(f"{first}{others}; what was fetched is kept, run the command again to go on")
 
     def _made(self, call: Callable[[], object]) -> None:
         if self.given_up:

@@ -81,9 +81,9 @@ class Fetching:
         target, here = self.work.store / entry.path, self.work.out / entry.path
         if target.exists() and not entry.holds(target):  # of another selection or version
             target.unlink()
-        if not target.exists() and entry.holds(here) and not self.same:
-            link_or_copy(here, target)
-        if target.exists() or (self.same and entry.holds(here)):
+        if target.exists() or entry.holds(here):
+            if not self.same and not target.exists():  # of a store that will be replaced
+                link_or_copy(here, target)
             self._keep(entry.size)
             return
         own = self.plan.source.folder / entry.path

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from nextham import __version__
 from nextham.console import first_problem
 from nextham.data.layout import ABOUT, FILES, LEDGER, MANIFEST, operator_of
+from nextham.data.patience import Patience
 from nextham.data.remote import Location
 from nextham.data.shard import digest_of, sha256_of
 from nextham.exceptions import InputError
@@ -171,14 +172,14 @@ class Index(BaseModel):
         return cls(name=name, files=tuple(top), shards=tuple(entries))
 
     @classmethod
-    def read(cls, root: Location) -> tuple[Self, bytes]:
+    def read(cls, root: Location, patience: Patience = Patience()) -> tuple[Self, bytes]:  # noqa: B008  (frozen)
         """Return the index of a published store, and its file's content.
 
         Raises:
             InputError: if there is none, it is damaged, or of a newer version.
         """
         where = root / FILES
-        content = where.read_bytes() if isinstance(where, Path) else where.read_bytes(_LIMIT)
+        content = where.read_bytes() if isinstance(where, Path) else where.read_bytes(_LIMIT, patience)
         try:
             found = json.loads(content)
             version, code = found["index_version"], found.get("code_version", "?")

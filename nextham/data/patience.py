@@ -83,7 +83,7 @@ def passes(error: Exception) -> bool:
         return status in _BUSY
     if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError | ValueError):
         return False
-    if _is(error, "RedirectClientError", "ClientSSLError"):
+    if _is(error, "RedirectClientError", "TooManyRedirects", "ClientSSLError"):
         return False
     return isinstance(error, OSError) or _is(error, "ClientError", "EndpointConnectionError")  # so is TimeoutError
 
@@ -107,12 +107,12 @@ def told(error: Exception, path: Location, attempts: int = 1) -> InputError:
         return InputError(f"{host} does not give {path} to everybody; {_key(path)}")
     if unreachable(error):
         return UnreachableError(f"{host} cannot be reached ({_reason(error)}); check the network and the address")
-    if _is(error, "RedirectClientError"):
-        return InputError(f"{path} is redirected to what is no address of a web server; it is not followed")
+    if _is(error, "RedirectClientError", "TooManyRedirects"):
+        return InputError(f"{path} is redirected in circles, or to what is no address of a web server")
     if _is(error, "WrongFileError"):
-        return InputError(f"{path} is not what files.json says ({error}): it is damaged there; tell who publishes it")
+        return InputError(f"{path} is not what files.json says ({error}): it is damaged there, tell who publishes it")
     tries = f" in {attempts} attempts" if attempts > 1 else ""
-    return InputError(f"{path} could not be read{tries} ({_reason(error)}); run the same command again later")
+    return InputError(f"{path} could not be read{tries} ({_reason(error)})")
 
 
 def _key(path: Location) -> str:

@@ -27,7 +27,9 @@ BLOCK: Final = 2**20  # bytes that are handed over at a time
 _SILENCE_S: Final = 60.0  # without a byte, a connection counts as broken
 _AHEAD: Final = 8 * 2**20  # what is read at a time where bytes do not stream: s3
 _AT_ONCE: Final = 16  # requests
-_HUB: Final = re.compile(r"datasets/(?P<repo>[\w.-]+/[\w.-]+?)(@(?P<revision>[\w./-]+?))?(?P<rest>/.*)?")
+_HUB: Final = re.compile(
+    r"datasets/(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>refs/(?:pr|convert)/\w+|[\w.%-]+))?(?P<rest>/.*)?"
+)
 _SOME: Final = Patience()
 
 
@@ -80,7 +82,7 @@ class RemotePath:
             f"{hub}/datasets/{found['repo']}/resolve/{quote(found['revision'] or 'main', safe='')}{found['rest'] or ''}"
         )
 
-    def read_bytes(self, limit: int = 2**28) -> bytes:
+    def read_bytes(self, limit: int = 2**28, patience: Patience = _SOME) -> bytes:
         """Return a file's content, of so many bytes at most.
 
         Raises:
@@ -96,7 +98,7 @@ class RemotePath:
                         raise InputError(f"{self} is larger than the {limit} bytes that such a file may have")
             return bytes(found)
 
-        return _SOME.of(whole, self)
+        return patience.of(whole, self)
 
     def read_text(self) -> str:
         """Return a file's text."""
@@ -210,7 +212,7 @@ def _client(scheme: str) -> dict[str, Any]:
     if scheme == "hf" and (token := os.environ.get("HF_TOKEN")):
         headers["Authorization"] = f"Bearer {token}"  # which aiohttp drops where another host takes over
     timeout = ClientTimeout(total=None, sock_connect=30.0, sock_read=_SILENCE_S)
-    return {"headers": headers, "timeout": timeout, "trust_env": True, "read_bufsize": BLOCK}
+    return {"headers": headers, "timeout": timeout, "trust_env": True}
 
 
 def _s3_options() -> dict[str, Any]:

@@ -62,7 +62,7 @@ class Source:
         Raises:
             InputError: if it is none, is of a newer version, or its lists disagree.
         """
-        index, content = Index.read(root)
+        index, content = Index.read(root, traffic.patience)
         for name in (ABOUT, MANIFEST):
             fetch(root / name, folder / name, index.entry(name), traffic)
         about = read_about(folder)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 from typing import Final, Self
 
@@ -59,9 +60,8 @@ class _Part:
         self._digest, self.have = hashlib.sha256(), 0
         with _writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-            self._file = os.fdopen(handle, "r+b", buffering=0)
-            if os.fstat(handle).st_size > entry.size:
+            self._file = _opened(path)
+            if path.stat().st_size > entry.size:
                 self.reset()
             while block := self._file.read(BLOCK):  # of an earlier run
                 self._digest.update(block)
@@ -153,6 +153,11 @@ def _read_on(source: Location, part: _Part, traffic: Traffic) -> None:
 def _from_the_start(part: _Part, traffic: Traffic) -> None:
     traffic.moved(-part.have)
     part.reset()
+
+
+def _opened(path: Path) -> FileIO:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    return FileIO(handle, "r+b")
 
 
 @contextmanager
