@@ -35,7 +35,10 @@ class BaselineName(StrEnum):
 
 @app.command()
 def score(  # noqa: PLR0913, PLR0917  # a command line's options are its arguments
-    reference: Annotated[Path, typer.Option(help="Dataset store with overlap, h0 and hamiltonian.")],
+    reference: Annotated[
+        str,
+        typer.Option(help="Dataset store with overlap, h0 and hamiltonian: a folder, or an address (https, s3, hf)."),
+    ],
     prediction: Annotated[
         Path | None, typer.Option(help="Prediction store: Hamiltonians, or corrections to H0.")
     ] = None,
@@ -59,13 +62,14 @@ def score(  # noqa: PLR0913, PLR0917  # a command line's options are its argumen
     """Score a prediction store, or a baseline, against a reference store."""
     from rich.console import Console
 
+    from nextham.data.remote import located
     from nextham_bench.schema import write_scores
     from nextham_bench.score import Request
     from nextham_bench.score import score as scored
     from nextham_bench.terminal import sentences, table
 
     request = Request(
-        reference=reference,
+        reference=located(reference),
         prediction=prediction,
         baseline=None if baseline is None else baseline.value,
         protocol=protocol.value,
@@ -95,7 +99,7 @@ def report(
         Path, typer.Option("--output", "-o", help="The HTML page; table.md is written beside it.")
     ] = Path("report/index.html"),
     reference: Annotated[
-        Path | None, typer.Option(help="Reference store, for band overlays and the parity plot.")
+        str | None, typer.Option(help="Reference store, for band overlays and the parity plot.")
     ] = None,
     prediction: Annotated[Path | None, typer.Option(help="Prediction store of the first model's scores.")] = None,
 ) -> None:

@@ -22,6 +22,7 @@ from nextham_bench.tables import band_table, gauge_table, structure_row, worst_i
 from nextham_bench.tasks import tasks
 
 if TYPE_CHECKING:
+    from nextham.data.remote import Location
     from nextham.data.store import Store
 
 Baseline = Literal["zero", "h0"]
@@ -67,7 +68,7 @@ class StoreSource:
 class Request:
     """What to score."""
 
-    reference: Path
+    reference: Location
     prediction: Path | None = None  # a prediction store, or else ...
     baseline: Baseline | None = None
     protocol: gauge_mae.Protocol = "full"

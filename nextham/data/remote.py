@@ -148,9 +148,7 @@ def located(place: str | Location) -> Location:
     if "?" in rest or "#" in rest or not rest.strip("/"):
         raise InputError(f"{RemotePath(place)} is not the address of a folder; give it without ? and #")
     if scheme == "hf" and not _HUB.fullmatch(rest.rstrip("/")):
-        raise InputError(
-            f"{place} is not a dataset on the hub; write hf://datasets/ORGANISATION/NAME, @REVISION after it"
-        )
+        raise InputError(f"{place} is not a dataset on the hub; write hf://datasets/ORGANISATION/NAME[@REVISION]")
     return RemotePath(place)
 
 
@@ -194,15 +192,15 @@ def filesystem(scheme: str, *, asynchronous: bool = False) -> AbstractFileSystem
 
 @cache
 def _filesystem(scheme: str, asynchronous: bool, _pid: int) -> AbstractFileSystem:
-    import fsspec
-
     try:
+        import fsspec
+
         if scheme == "s3":
             return fsspec.filesystem("s3", asynchronous=asynchronous, **_s3_options())
         return fsspec.filesystem("http", asynchronous=asynchronous, client_kwargs=_client(scheme))
-    except ImportError as error:
+    except ImportError:
         extra = "s3" if scheme == "s3" else "remote"
-        raise InputError(f"{scheme}:// needs the package {error.name}: pip install 'nextham[{extra}]'") from None
+        raise InputError(f"addresses with {scheme}:// need more packages: pip install 'nextham[{extra}]'") from None
 
 
 def _client(scheme: str) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import json
 import multiprocessing
 import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -152,6 +154,16 @@ def test_addresses() -> None:
     assert refused("file://host/a") == "file://host/a names a file of another machine; write file:///folder"
 
 
+@pytest.mark.parametrize(
+    ("package", "address", "extra"), [("fsspec", "https://x/a", "remote"), ("s3fs", "s3://x/a", "s3")]
+)
+def test_without_the_packages(monkeypatch: pytest.MonkeyPatch, package: str, address: str, extra: str) -> None:
+    remote._filesystem.cache_clear()
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(InputError, match=rf"need more packages: pip install 'nextham\[{extra}\]'"):
+        Store(address)
+
+
 # --- processes -----------------------------------------------------------------------------------------------------
 
 
@@ -175,9 +187,6 @@ def test_a_forked_process_has_its_own_connection(far: Store, source: Store) -> N
 
 
 def test_nothing_is_said_at_the_end(server: Served) -> None:
-    import subprocess
-    import sys
-
     code = f"from nextham.data.store import Store; print(Store({server.url!r}).record(0).id)"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("GaAs-0\n", "")
@@ -258,3 +267,42 @@ def test_commands_read_addresses(server: Served, source: Store, tmp_path: Path) 
     assert f"{server.url}: 8 structures, all checksums agree" in run("verify", server.url)
     run("export", server.url, "-o", tmp_path / "abacus", "--id", "GaAs-1")
     assert (tmp_path / "abacus" / "GaAs-1").is_dir()
+
+
+def test_a_baseline_is_scored_by_address(server: Served, source: Store, tmp_path: Path) -> None:
+    from nextham_bench.cli import app as bench
+
+    for name, reference in (("far", server.url), ("near", source.path)):
+        words = [
+            "score",
+            "--reference",
+            reference,
+            "--baseline",
+            "h0",
+            "--no-bands",
+            "--split",
+            tmp_path / "s.json",
+            "-o",
+        ]
+        Split({"test": ("GaAs-0", "GaAs-3")}).save(tmp_path / "s.json")
+        result = CliRunner().invoke(bench, [*map(str, words), str(tmp_path / f"{name}.json")])
+        assert result.exit_code == 0, result.output
+    far, near = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("far", "near"))
+    assert far["gauge_mae"] == near["gauge_mae"]
+    assert far["reference"]["sha256"] == near["reference"]["sha256"]
+
+
+@pytest.mark.slow
+def test_a_network_is_fed_and_asked_by_address(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    import small_training as small
+
+    near = small.write(tmp_path / "store", *map(small.system, "abcd"))
+    with serving(tmp_path / "store") as server:
+        rows = [
+            small.run(store, tmp_path / name, settings=small.fit(epochs=1))
+            for name, store in (("near", near), ("far", Store(server.url)))
+        ]
+        assert rows[0] == rows[1]
+        run("predict", server.url, "--checkpoint", tmp_path / "far" / "best", "-o", tmp_path / "predicted")
+    assert Store(tmp_path / "predicted").ids == near.ids

@@ -24,7 +24,7 @@ _PROTOCOLS = {
 
 
 def write_report(
-    scores: Sequence[Scores], path: Path, *, reference: Path | None = None, prediction: Path | None = None
+    scores: Sequence[Scores], path: Path, *, reference: str | Path | None = None, prediction: Path | None = None
 ) -> None:
     """Write the page, and ``table.md`` beside it.
 
@@ -105,7 +105,7 @@ def render(main: Scores, scores: Sequence[Scores], figures: dict[str, Any]) -> s
     )
 
 
-def store_figures(main: Scores, reference: Path, prediction: Path | None) -> dict[str, Any]:
+def store_figures(main: Scores, reference: str | Path, prediction: Path | None) -> dict[str, Any]:
     """Return the figures that need matrices: parity, and bands of the best, median and worst structure."""
     from nextham.data.store import Store
     from nextham_bench.score import BaselineSource, Source, StoreSource, data_hash
