@@ -74,6 +74,18 @@ def _line(description: str, done: int, total: int | None, seconds: float) -> str
     return f"{description}: {done}/{total} ({100 * done / total:.0f} %), {seconds:.0f} s, ETA {left:.0f} s"
 
 
+def size_text(n_bytes: float) -> str:
+    """Return bytes in words.
+
+    >>> size_text(512), size_text(2.5e6)
+    ('512 bytes', '2.5 MB')
+    """
+    for unit, power in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n_bytes >= power:
+            return f"{n_bytes / power:.3g} {unit}"
+    return f"{n_bytes:.0f} bytes"
+
+
 @contextmanager
 def transfer(description: str, total_bytes: int) -> Iterator[Callable[[int], None]]:
     """Yield a function that is told of bytes as they come (from any thread), and show how far it is.

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nextham.console import size_text
+
 if TYPE_CHECKING:
     from nextham.data.publish import Published
     from nextham.data.selection import Plan
@@ -72,7 +74,7 @@ def publish(  # noqa: PLR0913, PLR0917  (one argument per option)
 
 def _tell_published(output: Path, found: Published, url: str) -> None:
     index = found.index
-    typer.echo(f"{output}: {len(index.shards)} shards, {len(index.all_files)} files, {_size(index.size)}")
+    typer.echo(f"{output}: {len(index.shards)} shards, {len(index.all_files)} files, {size_text(index.size)}")
     typer.echo(f"sha256 of files.json, for --sha256 of nextham download: {found.sha256}")
     repo = url.removeprefix("hf://datasets/") if url.startswith("hf://") else "ORGANISATION/NAME"
     typer.echo(f"to the Hugging Face hub: hf upload {repo} {output} . --repo-type dataset")
@@ -133,10 +135,10 @@ def download(  # noqa: PLR0913, PLR0917  (one argument per option)
         return
     for name in report.mended:
         typer.echo(f"mended: {name}")
-    kept = f", {_size(report.bytes_kept)} were here" if report.bytes_kept else ""
+    kept = f", {size_text(report.bytes_kept)} were here" if report.bytes_kept else ""
     again = f", {report.retries} attempts failed on the way" if report.retries else ""
     typer.echo(
-        f"{output}: {report.structures} structures, all checksums agree; {_size(report.bytes_received)} fetched in "
+        f"{output}: {report.structures} structures, all checksums agree; {size_text(report.bytes_received)} fetched in "
         f"{report.seconds:.1f} s{kept}{again}"
     )
 
@@ -176,13 +178,5 @@ def _print_plan(found: Plan, as_json: bool) -> None:
     typer.echo(f"{facts['structures']} of {facts['of']} structures of {facts['source']}")
     for each in found.shards:
         how = "whole" if each.rows is None else f"{len(each.ids)} of {each.entry.structures} structures"
-        typer.echo(f"  {each.entry.name}  {how}, {'' if each.rows is None else 'about '}{_size(each.traffic)}")
-    typer.echo(f"to fetch: {about}{_size(found.traffic)}; on disk afterwards: {about}{_size(found.size)}")
-
-
-def _size(n: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if n < 1000 or unit == "GB":
-            return f"{n:.3g} {unit}" if unit != "bytes" else f"{n:.0f} bytes"
-        n /= 1000
-    raise AssertionError
+        typer.echo(f"  {each.entry.name}  {how}, {'' if each.rows is None else 'about '}{size_text(each.traffic)}")
+    typer.echo(f"to fetch: {about}{size_text(found.traffic)}; on disk afterwards: {about}{size_text(found.size)}")

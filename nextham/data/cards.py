@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from nextham import __version__
+from nextham.console import size_text
 from nextham.data.columns import COLUMNS
 from nextham.data.index import LICENSE, SPLITS
 from nextham.data.splits import Split
@@ -152,7 +153,7 @@ def _contents(store: Store, facts: Mapping[str, Any], size: int) -> str:
         ("H0", facts["H0 definition"] or "-"),
         ("orbital basis", facts["orbital basis"]),
         ("passed all checks", f"{facts['certified']}"),
-        ("size", f"{size / 1e6:.3g} MB in {len(store.shards)} shards"),
+        ("size", f"{size_text(size)} in {len(store.shards)} shards"),
     ]
     return (
         "Matrices S(R), H0(R) and H(R) of crystals in a basis of numerical atomic orbitals, with spin-orbit coupling; "

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from nextham.console import transfer
+from nextham.console import size_text, transfer
 from nextham.data.crew import Crew
 from nextham.data.fetching import Fetching, Report
 from nextham.data.layout import ABOUT, FILES, ORIGIN
@@ -116,6 +116,6 @@ def _check_room(found: Plan, work: Workplace, *, same: bool) -> None:
     needed = 0 if same else found.size - here
     if needed > free - _ROOM:
         raise InputError(
-            f"{work.out} takes {needed / 1e9:.3g} GB, but its disk has {free / 1e9:.3g} GB left; make room, choose "
+            f"{work.out} takes {size_text(needed)}, but its disk has {size_text(free)} left; make room, choose "
             "another place, or a part with --max-gb"
         )

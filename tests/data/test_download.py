@@ -300,7 +300,7 @@ def test_too_small_a_disk(server: Served, tmp_path: Path, traffic: Traffic, monk
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 5 * 10**7))
     said = refused(server.url, tmp_path / "out", traffic)
-    assert said.endswith("but its disk has 0.05 GB left; make room, choose another place, or a part with --max-gb")
+    assert said.endswith("but its disk has 50 MB left; make room, choose another place, or a part with --max-gb")
 
 
 def test_a_link_out_of_the_store(server: Served, tmp_path: Path, traffic: Traffic) -> None:
