@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -37,11 +38,6 @@ from nextham.data.transfer import Traffic  # noqa: E402
 from nextham.data.verify import verify  # noqa: E402
 
 _SAMPLES = 40  # structures read at random
-
-
-def size_of(folder: Path) -> int:
-    """Bytes of a folder's files."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def write(path: Path, n: int) -> Store:
@@ -65,11 +61,24 @@ def served(folder: Path, latency_s: float) -> Iterator[str]:
         process.wait()
 
 
-def seconds(call: Callable[[], object]) -> float:
-    """Time of a call."""
-    begin = time.perf_counter()
-    call()
-    return time.perf_counter() - begin
+@dataclass(frozen=True)
+class Spent:
+    """The shortest of some runs: time, and processor time of this process and of those that it started."""
+
+    wall: float
+    cpu: float
+
+
+def spent(call: Callable[[], object], *, runs: int = 1, before: Callable[[], object] = lambda: None) -> Spent:
+    """Measure a call."""
+    found = []
+    for _ in range(runs):
+        before()
+        begin, clock = os.times(), time.perf_counter()
+        call()
+        wall, end = time.perf_counter() - clock, os.times()
+        found.append((wall, sum(end[:4]) - sum(begin[:4])))
+    return Spent(min(wall for wall, _ in found), min(cpu for _, cpu in found))
 
 
 def read(store: Store, order: list[int]) -> None:
@@ -86,7 +95,26 @@ def curl(address: str, published: Path, out: Path) -> None:
     subprocess.run(["curl", *options], input="".join(lines), text=True, check=True)
 
 
-def table(n: int, latency_s: float) -> None:
+@dataclass(frozen=True)
+class Table:
+    """Prints a line a measurement."""
+
+    n: int
+    megabytes: float
+
+    def row(self, what: str, took: Spent, share: float = 1.0) -> Spent:
+        """Print a line; ``share`` of the structures and bytes were handled."""
+        mb, count = share * self.megabytes / took.wall, share * self.n / took.wall
+        print(f"{what:52s} {took.wall:7.2f} s {took.cpu:7.2f} s cpu {mb:7.1f} MB/s {count:7.1f} structures/s")
+        return took
+
+
+def compared(what: str, one: Spent, other: Spent) -> None:
+    """Print a ratio of times."""
+    print(f"{'':4s}{what}: {one.wall / other.wall:.2f} of the time, {one.cpu / other.cpu:.2f} of the processor time")
+
+
+def run(n: int, latency_s: float) -> None:
     """Print all measurements."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -95,54 +123,44 @@ def table(n: int, latency_s: float) -> None:
         print(
             f"{n} structures, {size / 1e6:.0f} MB in files, {numbers / 1e6:.0f} MB of numbers; {os.cpu_count()} cores"
         )
-
-        def row(what: str, spent: float, count: int = n, megabytes: float = size / 1e6) -> float:
-            print(f"{what:56s} {spent:7.2f} s {megabytes / spent:8.1f} MB/s {count / spent:8.1f} structures/s")
-            return spent
-
-        row("packing (nextham pack)", seconds(lambda: merge_stores([store.path], folder / "packed")))
-        one = row("verifying, 1 process", seconds(lambda: verify(Store(store.path))))
-        two = row("verifying, 2 processes", seconds(lambda: verify(Store(store.path), jobs=2)))
+        table = Table(n, size / 1e6)
+        table.row("packing (nextham pack)", spent(lambda: merge_stores([store.path], folder / "packed")))
+        one = table.row("verifying, 1 process", spent(lambda: verify(Store(store.path))))
+        two = table.row("verifying, 2 processes", spent(lambda: verify(Store(store.path), jobs=2)))
+        compared("2 processes against 1", two, one)
         publication = Publication(folder / "published")
-        row("publishing, checks of the store included", seconds(lambda: publish(Store(store.path), publication)))
-        print(f"{'':4s}2 processes verify {one / two:.2f} times as fast as 1")
+        table.row("publishing, checks of the store included", spent(lambda: publish(Store(store.path), publication)))
         order = np.random.default_rng(0).permutation(n)[:_SAMPLES].tolist()
-        part = size / 1e6 * len(order) / n
         local = Store(folder / "published")
         local.record(0)
-        near = row("reading at random, disk", seconds(lambda: read(local, order)), len(order), part)
+        near = table.row("reading at random, disk", spent(lambda: read(local, order)), len(order) / n)
         for latency in (0.0, latency_s):
+            print(f"HTTP, {1e3 * latency:.0f} ms a request")
             with served(folder / "published", latency) as address:
-                _over_http(row, (address, folder, latency), order, near, part)
+                over_http(table, address, folder, order, near)
 
 
-def _over_http(
-    row: Callable[..., float], where: tuple[str, Path, float], order: list[int], near: float, part: float
-) -> None:
-    address, folder, latency = where
-    published, n, label = folder / "published", len(Store(folder / "published")), f"HTTP, {1e3 * latency:.0f} ms"
-    total = size_of(published) / 1e6
-    row(f"opening to the first structure, {label}", seconds(lambda: Store(address).record(0)), 1, 0.0)
+def over_http(table: Table, address: str, folder: Path, order: list[int], near: Spent) -> None:
+    """Print reading and downloading by address."""
+    published, out = folder / "published", folder / "out"
+    table.row("opening to the first structure", spent(lambda: Store(address).record(0)), 1 / table.n)
     far = Store(address)
     far.record(0)
-    spent = row(f"reading at random, {label}", seconds(lambda: read(far, order)), len(order), part)
-    print(f"{'':4s}{spent / near:.1f} times as long as from disk")
-    out = folder / "out"
-    plain = row(f"curl, 8 at a time, {label}", seconds(lambda: curl(address, published, out)), n, total)
-    shutil.rmtree(out)
-    own = row(f"nextham download, {label}", seconds(lambda: _download(address, out)), n, total)
-    print(f"{'':4s}{plain / own:.2f} of curl's speed, checksums of everything included")
-    again = row(f"... again: everything is checked, {label}", seconds(lambda: _download(address, out)), n, total)
-    print(f"{'':4s}{again / own:.2f} of the time of the download")
-    shutil.rmtree(out)
+    took = table.row("reading at random", spent(lambda: read(far, order)), len(order) / table.n)
+    compared("against the disk", took, near)
+
+    def clear() -> None:
+        shutil.rmtree(out, ignore_errors=True)
+
+    plain = table.row("curl, 8 at a time", spent(lambda: curl(address, published, out), runs=3, before=clear))
+    own = table.row("nextham download", spent(lambda: _download(address, out), runs=3, before=clear))
+    compared("nextham download against curl", own, plain)
+    again = table.row("nextham download again: everything is checked", spent(lambda: _download(address, out)))
+    compared("against the download", again, own)
+    clear()
     ids = tuple(Store(published).ids[k] for k in order)
-    row(
-        f"nextham download of {len(ids)} at random, {label}",
-        seconds(lambda: _download(address, out, ids)),
-        len(ids),
-        part,
-    )
-    shutil.rmtree(out)
+    part = spent(lambda: _download(address, out, ids))
+    table.row(f"nextham download of {len(ids)} at random", part, len(ids) / table.n)
 
 
 def _download(address: str, out: Path, ids: tuple[str, ...] | None = None) -> None:
@@ -194,7 +212,7 @@ if __name__ == "__main__":
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve is None:
-        table(options.structures, options.latency_ms / 1e3)
+        run(options.structures, options.latency_ms / 1e3)
     else:
         with serving(options.serve) as server:
             server.latency_s = options.latency_ms / 1e3
