@@ -18,7 +18,7 @@ from nextham.data.download import Request, download, plan
 from nextham.data.publish import Request as Publication
 from nextham.data.publish import publish
 from nextham.data.selection import Selection
-from nextham.data.store import Store, merge_stores
+from nextham.data.store import Store
 from nextham.data.transfer import Traffic
 from nextham.data.verify import verify
 from nextham.exceptions import InputError
@@ -83,7 +83,7 @@ def test_from_a_folder_and_by_file_address(published: Path, tmp_path: Path, traf
     assert Store(tmp_path / "c").ids == ("SiO-4",)
 
 
-@pytest.mark.parametrize("split", ["main", "", "file"])
+@pytest.mark.parametrize("split", ["main", pytest.param("", marks=pytest.mark.slow), "file"])
 def test_a_subset(
     server: Served, source: Store, split_file: Path, tmp_path: Path, traffic: Traffic, split: str
 ) -> None:
@@ -111,6 +111,7 @@ def test_fields(server: Served, source: Store, tmp_path: Path, traffic: Traffic)
     assert store.operators_of("GaAs-0") == ("overlap", "h0")
 
 
+@pytest.mark.slow
 def test_the_hamiltonian_brings_what_it_is_made_of(
     server: Served, source: Store, tmp_path: Path, traffic: Traffic
 ) -> None:
@@ -313,11 +314,3 @@ def test_a_link_out_of_the_store(server: Served, tmp_path: Path, traffic: Traffi
         download(Request(source=server.url, out=out), traffic)
     assert str(raised.value) == f"{out}/shard-00000.zarr/h0/c leads out of {out}; remove this link"
     assert (elsewhere / "c" / "0").read_bytes() == b"x"
-
-
-def test_packing_what_was_downloaded(server: Served, source: Store, tmp_path: Path, traffic: Traffic) -> None:
-    fetched(server, tmp_path / "out", traffic, subset="test")
-    merge_stores([tmp_path / "out"], tmp_path / "packed")
-    assert [Store(tmp_path / "packed").checksum(id) for id in ("SiO-4", "GaAs-7")] == [
-        source.checksum(id) for id in ("SiO-4", "GaAs-7")
-    ]

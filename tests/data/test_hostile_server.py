@@ -118,6 +118,7 @@ def test_no_parts_of_files(
     assert_right(tmp_path / "out", source, selection)
 
 
+@pytest.mark.slow
 def test_a_slow_server_is_waited_for(server: Served, source: Store, tmp_path: Path) -> None:
     server.faults = [Fault("manifest.parquet", byte_per_s=60_000)]
     attempt(server, tmp_path / "out", PART)
@@ -171,7 +172,13 @@ FAILING: dict[str, tuple[Fault, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", FAILING)
+def _slow_but(names: set[str], *quick: str) -> list[Any]:
+    return [pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in sorted(names)]
+
+
+@pytest.mark.parametrize(
+    "name", _slow_but(set(FAILING), "it is lost", "it is damaged there", "a file of this machine", "the server is down")
+)
 def test_what_does_not_pass(server: Served, source: Store, published: Path, tmp_path: Path, name: str) -> None:
     fault, sentence = FAILING[name]
     server.faults = [fault]
@@ -185,7 +192,9 @@ def test_what_does_not_pass(server: Served, source: Store, published: Path, tmp_
     assert_right(tmp_path / "out", source)
 
 
-@pytest.mark.parametrize("name", ["it is lost", "the server is down", "it is damaged there"])
+@pytest.mark.parametrize(
+    "name", _slow_but({"it is lost", "the server is down", "it is damaged there"}, "it is damaged there")
+)
 def test_what_does_not_pass_in_a_part(server: Served, source: Store, tmp_path: Path, name: str) -> None:
     server.faults = [FAILING[name][0]]
     said = complaint(server, tmp_path / "out", PART)
@@ -329,7 +338,13 @@ def test_a_full_disk(server: Served, source: Store, tmp_path: Path, monkeypatch:
     assert_right(tmp_path / "out", source)
 
 
-@pytest.mark.parametrize("options", [[], ["--ids", "GaAs-0,GaAs-1,GaAs-2,GaAs-3,GaAs-6"]], ids=["all", "part"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param([], id="all"),
+        pytest.param(["--ids", "GaAs-0,GaAs-1,GaAs-2,GaAs-3,GaAs-6"], id="part", marks=pytest.mark.slow),
+    ],
+)
 def test_killed_and_started_again(server: Served, source: Store, tmp_path: Path, options: list[str]) -> None:
     out = tmp_path / "out"
     command = [

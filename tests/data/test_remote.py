@@ -269,6 +269,7 @@ def test_commands_read_addresses(server: Served, source: Store, tmp_path: Path) 
     assert (tmp_path / "abacus" / "GaAs-1").is_dir()
 
 
+@pytest.mark.slow
 def test_a_baseline_is_scored_by_address(server: Served, source: Store, tmp_path: Path) -> None:
     from nextham_bench.cli import app as bench
 
