@@ -8,13 +8,14 @@ import re
 import secrets
 import shutil
 import socket
+import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from nextham.exceptions import WriteError
+from nextham.exceptions import InputError, WriteError
 
 _SYNCS_AT_ONCE: Final = 32
 _OLD: Final = ".old"
@@ -92,6 +93,22 @@ def clear_leftovers(path: Path) -> None:
             found.rename(path)
         else:
             _remove(found)
+
+
+def check_plain(path: Path) -> None:
+    """Refuse a file or folder that is, or holds, anything but plain files and folders.
+
+    A link may lead anywhere, and reading a pipe or device may never end.
+
+    Raises:
+        InputError: naming the first one.
+    """
+    mode = path.lstat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise InputError(f"{path} is a link or no plain file; put the file itself in its place")
+    if stat.S_ISDIR(mode):
+        for inner in sorted(path.iterdir()):
+            check_plain(inner)
 
 
 def _alive(pid: int) -> bool:

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 import zarr
@@ -23,10 +23,12 @@ from nextham.data.record import STORED, Record, Rows, rows_of_mask
 from nextham.data.remote import Location, RemotePath, concurrently
 from nextham.data.settings import StoreSettings
 from nextham.exceptions import InputError
+from nextham.files import check_plain
 
 if TYPE_CHECKING:
     from nextham.data.ranged import Ranged
 
+Described = TypeVar("Described", Provenance, Certificate)
 INDEX: Final = {  # read whole when a shard is opened
     "atom_ptr": "(n_structures + 1,) int64, atoms of structure k: ptr[k]:ptr[k+1]",
     "pair_ptr": "(n_structures + 1,) int64, pairs of structure k: ptr[k]:ptr[k+1]",
@@ -105,6 +107,8 @@ class Shard:
         self.path = path
         self._basis = basis
         self._files = _reached(path) if files is None and isinstance(path, RemotePath) else files
+        if isinstance(path, Path):
+            check_plain(path)
         try:
             self._group = zarr.open_group(self._files or str(path), mode="r", zarr_format=3)
             attributes = self._group.attrs
@@ -130,12 +134,17 @@ class Shard:
 
     def meta(self, row: int) -> Provenance:
         """Return the provenance of a record."""
-        return Provenance(**self._about[row]["provenance"])
+        return self._described(row, "provenance", Provenance)
 
     def certificate(self, row: int) -> Certificate | None:
         """Return the certificate of a record, None where nobody checked it."""
-        found = self._about[row]["certificate"]
-        return Certificate(**found) if found else None
+        return self._described(row, "certificate", Certificate) if self._about[row].get("certificate") else None
+
+    def _described(self, row: int, key: str, kind: type[Described]) -> Described:
+        try:
+            return kind(**self._about[row][key])
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._damaged(f"the {key} of {self._about[row]['id']}", error) from None
 
     def stored_of(self, row: int) -> tuple[str, ...]:
         """Return which operators of ``STORED`` a record holds."""
@@ -156,8 +165,8 @@ class Shard:
             pairs,
             self.meta(row),
             self._each(partial(self._rows, row=row), wanted),
-            dropped_ev=float(self._about[row]["dropped_ev"]),
-            rounding=float(self._about[row]["rounding"]),
+            dropped_ev=float(self._about[row].get("dropped_ev", 0.0)),
+            rounding=float(self._about[row].get("rounding", 0.0)),
             certificate=self.certificate(row),
         )
 
@@ -185,17 +194,26 @@ class Shard:
         except Exception as error:  # whatever Zarr meets in a damaged file
             raise self._damaged(f"the {name} of {self._about[row]['id']}", error) from None
         if np.isnan(numbers).any():  # what Zarr fills in for a missing file
-            raise self._damaged(f"the {name} of {self._about[row]['id']}", "numbers are missing")
+            raise self._damaged(f"the {name} of {self._about[row]['id']}", "numbers are missing or NaN")
         return Rows(mask, numbers.reshape(len(rows_of_mask(mask)), -1))
 
     def _whole(self, name: str) -> NDArray[Any]:
-        found = self._group[name]
-        assert isinstance(found, zarr.Array)
+        found = self._array(name)
+        if found.nbytes > _MAX_INDEX_BYTES:
+            raise self._damaged(name, f"it claims {found.nbytes} bytes, more than {_MAX_INDEX_BYTES}")
         array = np.asarray(found[...])
         missing = np.isnan(array) if array.dtype.kind == "f" else array == np.iinfo(array.dtype).min
         if missing.any():
             raise self._damaged(name, "numbers are missing")
         return array
+
+    def _array(self, name: str) -> zarr.Array[Any]:
+        if name not in self._group:
+            raise self._damaged(name, "there is no such array")
+        found = self._group[name]
+        if not isinstance(found, zarr.Array) or found.dtype.kind not in "iuf":
+            raise self._damaged(name, "it is no array of integers or real numbers")
+        return found
 
     def _values_of(self, name: str) -> _Values | None:
         if name not in self._group:
@@ -203,15 +221,14 @@ class Shard:
         masks = self._whole(f"{name}_rows")
         n_rows = np.array([len(rows_of_mask(mask)) for mask in masks.tolist()])
         ptr = offsets(n_rows * self._n_values)
-        array = self._group[name]
-        assert isinstance(array, zarr.Array)
+        array = self._array(name)
         if len(masks) != len(self._about) or array.shape != (ptr[-1],):
             raise self._damaged(name, f"{ptr[-1]} numbers expected, {array.shape[0]} stored")
         return _Values(array, masks, ptr)
 
     def _check(self, ids: Sequence[str]) -> None:
         index, n = self._index, len(self._about)
-        if [about["id"] for about in self._about] != list(ids):
+        if [isinstance(about, dict) and about.get("id") for about in self._about] != list(ids):
             raise self._damaged("its index", "the ids differ from those in store.json")
         good = (
             len(index["cells"]) == n
@@ -248,6 +265,7 @@ def _reached(path: RemotePath) -> Ranged:
 
 _POINTERS: Final = ("atom_ptr", "pair_ptr")
 _TRIES: Final = 3  # at reading what may be damaged on its way
+_MAX_INDEX_BYTES: Final = 2**32  # an index is read whole; a shard has up to some hundred structures
 
 
 def _write(group: zarr.Group, name: str, values: NDArray[Any], settings: StoreSettings) -> None:

@@ -19,6 +19,7 @@ from nextham.data.remote import Location, located
 from nextham.data.settings import StoreSettings
 from nextham.data.writer import StoreWriter
 from nextham.exceptions import InputError
+from nextham.files import check_plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -199,16 +200,31 @@ def read_about(path: Location) -> dict[str, Any]:
         InputError: if there is none, it is damaged, or of a version that this program does not read.
     """
     file = path / ABOUT
-    if isinstance(path, Path) and not (path / ABOUT).is_file():
-        what = "is not a store: it has no store.json" if path.exists() else "does not exist"
-        raise InputError(f"{path} {what}; give the folder that a command wrote with -o")
+    if isinstance(path, Path):
+        _check_files(path)
     try:
         about: dict[str, Any] = json.loads(file.read_text())
         version = about["schema_version"]
-    except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{file} is damaged ({error}); fetch or pack the store again") from None
     check_version(version, about.get("code_version", "?"), path)
+    for key, kind, what in (("basis", str, "text"), ("h0_definition", str, "text"), ("shards", list, "a list")):
+        if not isinstance(about.get(key), kind):
+            raise InputError(f"{file}: {key} must be {what}; pack the store again, or write it as docs/dataset.md says")
     for shard in about["shards"]:
+        if not (isinstance(shard, dict) and isinstance(shard.get("name"), str) and isinstance(shard.get("ids"), list)):
+            raise InputError(f"{file}: each of shards needs a name and a list of ids; pack the store again")
         if not SHARD_NAME.fullmatch(shard["name"]):
             raise InputError(f"{file} names the shard {shard['name']!r}, which is not a name like shard-00000.zarr")
     return about
+
+
+def _check_files(path: Path) -> None:
+    if not (path / ABOUT).is_file():
+        what = "is not a store: it has no store.json" if path.exists() else "does not exist"
+        raise InputError(f"{path} {what}; give the folder that a command wrote with -o")
+    for own in (path / ABOUT, path / MANIFEST, path / LEDGER):
+        if own.exists():
+            check_plain(own)

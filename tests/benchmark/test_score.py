@@ -176,11 +176,11 @@ def test_files_that_are_no_scores(tmp_path: Path) -> None:
     path = tmp_path / "scores.json"
     with pytest.raises(InputError, match=r"there is no scores file .*; make one with nextham-bench score"):
         read_scores(path)
-    path.write_text('{"schema_version": "1",')
+    path.write_text('{"schema_version": "2",')
     with pytest.raises(InputError, match=r"scores.json is not JSON \(.*, line 1\)"):
         read_scores(path)
     path.write_text('{"schema_version": "9"}')
-    with pytest.raises(InputError, match="not a scores file of schema version 1: schema_version: Input should be '1'"):
+    with pytest.raises(InputError, match="not a scores file of schema version 2: schema_version: Input should be '2'"):
         read_scores(path)
 
 

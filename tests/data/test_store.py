@@ -282,7 +282,7 @@ def test_a_flipped_byte_is_found_and_named(store: Store) -> None:
 def test_a_lost_file_of_numbers_is_not_read_as_zeros(store: Store, name: str) -> None:
     (store.path / "shard-00000.zarr" / name / "c" / "0").unlink()
     assert complaint(store.path) == (
-        f"{store.path}: the {name} of b cannot be read from shard-00000.zarr (numbers are missing); "
+        f"{store.path}: the {name} of b cannot be read from shard-00000.zarr (numbers are missing or NaN); "
         "the shard is damaged: fetch or pack it again"
     )
 
