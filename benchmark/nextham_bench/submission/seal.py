@@ -46,7 +46,7 @@ def _write_into_card(path: Path, digest: str) -> bool:
     gap = "" if before.endswith(" ") else " "
     pad = "" if not after or after[0] in " \n\r" else " "
     with whole(path) as part:
-        part.write_text(f"{before}{gap}{digest}{pad}{after}", encoding="utf-8")
+        part.write_text(f'{before}{gap}"{digest}"{pad}{after}', encoding="utf-8")
     if YamlFile.read(path).values["predictions"][0]["sha256"] != digest:
         raise InputError(f"{path}: predictions.1.sha256 could not be written; put {digest} there by hand")
     return True
