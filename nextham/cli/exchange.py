@@ -162,7 +162,7 @@ def import_deeph(  # noqa: PLR0913  (options)
 
 
 def export(  # noqa: PLR0913, PLR0917  (one argument per option)
-    store: Annotated[Path, typer.Argument(help="A store: a dataset or a prediction.")],
+    store: Annotated[str, typer.Argument(help="A store: a dataset or a prediction, a folder or an address.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder that gets one folder per structure.")],
     format: Annotated[Format, typer.Option(help="Which program the files are for.")] = Format.ABACUS,
     id: Annotated[list[str] | None, typer.Option(help="Structures; by default all.")] = None,
