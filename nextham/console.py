@@ -24,6 +24,8 @@ _EXTRA = {
     "safetensors": "train",
     "tensorboard": "tensorboard",
     "snakemake": "workflow",
+    "mp_api": "mp",
+    "emmet": "mp",
 }
 
 

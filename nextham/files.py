@@ -13,10 +13,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from nextham.exceptions import WriteError
+from nextham.exceptions import InputError, WriteError
 
 _SYNCS_AT_ONCE: Final = 32
 _OLD: Final = ".old"
+
+
+def read_list(path: Path, what: str) -> list[str]:
+    """Return the lines of a text file, without empty ones and without what follows a # in one.
+
+    Raises:
+        InputError: if there is no such file, or it is no text; ``what`` says of what it should be a list.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no list of {what} {path}")
+    try:
+        lines = path.read_text().splitlines()
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not a text file, as a list of {what} is") from None
+    return [text for line in lines if (text := line.partition("#")[0].strip())]
 
 
 def partial_of(path: Path) -> Path:
