@@ -31,6 +31,8 @@ _EXTRA = {
     "aiohttp": "remote",
     "s3fs": "s3",
     "botocore": "s3",
+    "mp_api": "mp",
+    "emmet": "mp",
 }
 
 

@@ -22,6 +22,21 @@ _OLD: Final = ".old"
 _NO_LINKS: Final = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
 
 
+def read_list(path: Path, what: str) -> list[str]:
+    """Return the lines of a text file, without empty ones and without what follows a # in one.
+
+    Raises:
+        InputError: if there is no such file, or it is no text; ``what`` says of what it should be a list.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no list of {what} {path}")
+    try:
+        lines = path.read_text().splitlines()
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not a text file, as a list of {what} is") from None
+    return [text for line in lines if (text := line.partition("#")[0].strip())]
+
+
 def partial_of(path: Path) -> Path:
     """Return a hidden name beside a path for what is not finished; it says who is writing."""
     writer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
