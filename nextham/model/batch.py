@@ -55,6 +55,32 @@ class Group(OnDevice):
 
 
 @dataclasses.dataclass(frozen=True)
+class PathTable(OnDevice):
+    """Each two shells and kind that occur in a list of blocks, once, with a row for each kind.
+
+    Paths of one kind share a weight matrix, and a row is one product with it. Rows are padded with shells that
+    nobody asks for.
+    """
+
+    shells: Tensor  # (2, n_kinds, n_most) of i and of j: rows of the shell embedding
+    place: Tensor  # (n_paths, 2) where a path and its transpose stand in the table, row by row
+
+    @classmethod
+    def of(cls, paths: NDArray[np.int64], n_kinds: int, n_shells: int) -> PathTable:
+        """Build from shell_i, shell_j, kind, swapped kind of each path (4, n_paths)."""
+        shell_i, shell_j, kind, swapped_kind = paths
+        keys = np.stack([(kind, shell_i, shell_j), (swapped_kind, shell_j, shell_i)], axis=2)  # (3, n_paths, 2)
+        known, place = np.unique(np.ravel_multi_index(keys, (n_kinds, n_shells, n_shells)), return_inverse=True)
+        kind, *shells = np.unravel_index(known, (n_kinds, n_shells, n_shells))
+        count = np.bincount(kind, minlength=n_kinds)
+        column = np.arange(len(known)) - (np.cumsum(count) - count)[kind]
+        table = np.zeros((2, n_kinds, max(1, count.max(initial=0))), dtype=np.int64)
+        table[:, kind, column] = shells
+        places = (kind * table.shape[2] + column)[place].reshape(-1, 2)
+        return cls(torch.from_numpy(table), torch.from_numpy(places))
+
+
+@dataclasses.dataclass(frozen=True)
 class Blocks(OnDevice):
     """Blocks grouped by elements: all on-site ones, or one direction of all hopping ones."""
 
@@ -67,6 +93,7 @@ class Blocks(OnDevice):
     amplitude: Tensor  # (n_rows,) root mean square of the overlap block; 1 on-site
     degree: Tensor  # (n_paths,) of the irrep
     scalar: Tensor  # (n_paths,) whether it is an L = 0 of Re h_0
+    table: PathTable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,6 +215,7 @@ def _blocks(
         amplitude=torch.from_numpy(size).to(dtype),
         degree=degree,
         scalar=scalar == 1,
+        table=PathTable.of(table[:4], len(vocabulary.kinds), vocabulary.n_shells),
     )
     return blocks, order
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from nextham.model.irreps import Hidden
 
+_NOTHING: Final = 1e-30  # smaller Gaussians are 0: denormal numbers would make matrix products many times slower
 HANDOVER_ANG: Final = 0.5  # how far from a border between intervals both readouts still count
 
 
@@ -29,7 +30,7 @@ class IrrepLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, dim, n_in) -> (n, dim, n_out)."""
-        y = torch.matmul(x.transpose(0, 1), self.weight[self.index]).transpose(0, 1)
+        y = torch.matmul(x.transpose(0, 1), spread(self.weight, self.index, dim=0)).transpose(0, 1)
         return y + on_scalars(self.bias, y.shape[1])
 
 
@@ -82,7 +83,7 @@ class Norm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(n, dim, channels) -> the same shape."""
         size = (x * x).mean(dim=2) @ self.balance.to(x.dtype)
-        return x * torch.rsqrt(size + 1e-6)[:, None, None] * self.scale[self.index]
+        return x * torch.rsqrt(size + 1e-6)[:, None, None] * spread(self.scale, self.index, dim=0)
 
 
 class TraceGrad(nn.Module):
@@ -105,7 +106,7 @@ class TraceGrad(nn.Module):
 
     def forward(self, f: Tensor) -> tuple[Tensor, Tensor]:
         """(n, dim, channels) -> o of the same shape, and z (n, width)."""
-        mix = self.mix[self.index]
+        mix = spread(self.mix, self.index, dim=0)
         g = torch.matmul(f.transpose(0, 1), mix).transpose(0, 1)
         channels = f.shape[2]
         q = (g * g).transpose(1, 2) @ one_hot(self.index, self.mix.shape[0], f.dtype)  # (n, channels, n_irreps)
@@ -113,8 +114,9 @@ class TraceGrad(nn.Module):
         gate = torch.sigmoid(a)
         z = (a * gate) @ self.second
         slope = gate * (1 + a * (1 - gate)) * self.second.sum(dim=1)
-        dz_dq = (slope @ self.first.T).reshape(len(f), channels, self.mix.shape[0])[:, :, self.index].transpose(1, 2)
-        gradient = torch.matmul((2 * dz_dq * g).transpose(0, 1), mix.transpose(1, 2)).transpose(0, 1)
+        dz_dq = (slope @ self.first.T).reshape(len(f), channels, self.mix.shape[0])
+        dz_dg = 2 * spread(dz_dq.transpose(1, 2), self.index) * g
+        gradient = torch.matmul(dz_dg.transpose(0, 1), mix.transpose(1, 2)).transpose(0, 1)
         return f + gradient, z
 
 
@@ -131,7 +133,7 @@ class RadialBasis(nn.Module):
     def forward(self, distance: Tensor) -> Tensor:
         """(n,) -> (n, n_radial)."""
         scaled = (distance[:, None] - self.centres.to(distance.dtype)) / self.width_ang
-        return torch.exp(-0.5 * scaled * scaled)
+        return nn.functional.threshold(torch.exp(-0.5 * scaled * scaled), _NOTHING, 0.0)
 
 
 def envelope(distance: Tensor, cutoff_ang: float) -> Tensor:
@@ -160,6 +162,11 @@ def per_interval(features: Tensor, share: Tensor) -> Tensor:
 def on_scalars(values: Tensor, dim: int) -> Tensor:
     """Return (..., channels) as (..., dim, channels), zero in all but the first component, the scalar."""
     return nn.functional.pad(values[..., None, :], (0, 0, 0, dim - 1))
+
+
+def spread(values: Tensor, index: Tensor, *, dim: int = 1) -> Tensor:
+    """Return what each component has of its irrep; the gradient is cheaper than that of ``values[:, index]``."""
+    return values.index_select(dim, index)
 
 
 def one_hot(index: Tensor, n: int, dtype: torch.dtype) -> Tensor:
