@@ -68,8 +68,9 @@ class Block(nn.Module):
     lets an atom listen to nobody and keeps α continuous when a neighbour enters.
     """
 
-    edge_irreps: Tensor
-    node_irreps: Tensor
+    head: Tensor  # (channels,) of each channel
+    edge_irreps: Tensor  # (dim,) of each component, edge frame
+    node_irreps: Tensor  # (dim,) global frame
 
     def __init__(self, hidden: Hidden, settings: ModelSettings, n_invariants: int, *, stage: int = 2) -> None:
         super().__init__()
@@ -84,6 +85,7 @@ class Block(nn.Module):
         self.to_node, self.to_edge = IrrepLinear(hidden, c, c), EdgeLinear(hidden, c, c, stage=stage)
         self.node_inner, self.node_outer = IrrepLinear(hidden, c, c), IrrepLinear(hidden, c, c)
         self.node_gates = perceptron(c, settings.width, n_irreps * c)
+        self.register_buffer("head", torch.arange(self.n_heads).repeat_interleave(c // self.n_heads), persistent=False)
         self.register_buffer("edge_irreps", edge_irreps, persistent=False)
         self.register_buffer("node_irreps", node_irreps, persistent=False)
         self.trace_grad = settings.trace_grad
@@ -139,12 +141,11 @@ class Block(nn.Module):
 
     def _weigh(self, logits: Tensor, v: Tensor, edges: Edges, *, n_atoms: int) -> tuple[Tensor, Tensor]:
         """Return α v with and α' v without the envelope in the numerator."""
-        weight = torch.exp(10 * torch.tanh(logits / 10))  # bounded, so that no maximum has to be subtracted
+        weight = torch.exp(10 * torch.tanh(logits / 10))  # (n_edges, n_heads), bounded: no maximum to be subtracted
         inside = weight * edges.envelope[:, None]
-        total = 1 + sum_into(n_atoms, edges.i, inside)
-        split = v.reshape(len(v), v.shape[1], self.n_heads, v.shape[2] // self.n_heads)
-        alpha, beta = ((w / total.index_select(0, edges.i))[:, None, :, None] for w in (inside, weight * _NEIGHBOURS))
-        return (alpha * split).flatten(2), (beta * split).flatten(2)
+        total = (1 + sum_into(n_atoms, edges.i, inside)).index_select(0, edges.i)
+        alpha, beta = (spread(w / total, self.head)[:, None] for w in (inside, weight * _NEIGHBOURS))
+        return alpha * v, beta * v
 
 
 _NEIGHBOURS = 20.0  # typical number of neighbours: edge updates are as large as one message of a uniform attention

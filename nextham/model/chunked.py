@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 from nextham.model.attention import Block, Edges, Frame
-from nextham.model.batch import Batch, Blocks, Group
+from nextham.model.batch import Batch
+from nextham.model.blocks import PATH_FIELDS, Blocks, Group
 from nextham.model.components import COMPONENTS
 from nextham.model.irreps import Hidden
 from nextham.model.network import NextHAM, of_both_times
 from nextham.model.settings import ModelSettings
 
-_PATHS: Final = tuple(f.name for f in dataclasses.fields(Blocks) if f.name not in ("groups", "amplitude", "table"))
 _COPIES: Final = 24  # of an edge's features that exist at once in a block or in the readout, measured
 _READ_COPIES: Final = 4  # more for each interval of distances with a readout of its own
 _PLENTY: Final = 2048  # edges in a chunk: more are not faster on a CPU
@@ -194,7 +194,7 @@ def _part(batch: Batch, which: str, group: Group, rows: Tensor) -> Part:
         onsite_atoms=torch.arange(len(rows) if onsite else 0),
         onsite=_piece(batch.onsite, group, rows) if onsite else _nothing(batch.onsite),
         hopping=_nothing(batch.hopping) if onsite else _piece(batch.hopping, group, rows),
-        structure_of_value=batch.structure_of_value[values],
+        n_values=(len(values),),
         multiplicity=batch.multiplicity[values],
         overlap=batch.overlap[values],
     )
@@ -222,4 +222,4 @@ def _nothing(blocks: Blocks) -> Blocks:
 def _paths(blocks: Blocks, paths: slice) -> dict[str, Any]:
     """Return the fields of blocks that have an entry per path, cut to some paths."""
     table = dataclasses.replace(blocks.table, place=blocks.table.place[paths])
-    return {name: getattr(blocks, name)[paths] for name in _PATHS} | {"table": table}
+    return {name: getattr(blocks, name)[paths] for name in PATH_FIELDS} | {"table": table}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nextham.model.batch import Blocks, Group
+from nextham.model.blocks import Blocks, Group
 from nextham.model.irreps import Hidden, Irrep
-from nextham.model.layers import one_hot, spread
+from nextham.model.layers import spread
 from nextham.model.settings import ModelSettings
 from nextham.model.statistics import AMPLITUDE_FLOOR, Statistics, centre
 from nextham.model.vocabulary import Vocabulary
@@ -159,13 +159,12 @@ class Readout(nn.Module):
         weights = self.trace(blocks).flatten(1) * scale[:, None]
         parts = zip(blocks.groups, by_rows(blocks, invariants), by_group(blocks, weights), strict=True)
         found = [
-            z_g @ sum_shell_pairs(group, w_g.T) * blocks.amplitude[group.rows][:, None] ** 2
-            for group, z_g, w_g in parts
+            z_g @ group.of_shell_pairs(w_g.T) * blocks.amplitude[group.rows][:, None] ** 2 for group, z_g, w_g in parts
         ]
         if not self.centred:
             return found
         squares = [self._centre(blocks, group).to(t.dtype) ** 2 for group, t in zip(blocks.groups, found, strict=True)]
-        return [t + sum_shell_pairs(g, q[None]) for t, g, q in zip(found, blocks.groups, squares, strict=True)]
+        return [t + g.of_shell_pairs(q[None]) for t, g, q in zip(found, blocks.groups, squares, strict=True)]
 
     def _centre(self, blocks: Blocks, group: Group) -> Tensor:
         return centre(blocks, self.mean)[group.paths]
@@ -205,9 +204,3 @@ def by_rows(blocks: Blocks, per_row: Tensor) -> tuple[Tensor, ...]:
 def by_segment(group: Group, per_path: Tensor) -> tuple[Tensor, ...]:
     """Divide (n_paths, ...) of a group among its irreps."""
     return per_path.split_with_sizes([paths.stop - paths.start for _, _, paths in group.segments])
-
-
-def sum_shell_pairs(group: Group, per_path: Tensor) -> Tensor:
-    """Sum (n_rows, n_paths) over the paths of each shell pair."""
-    n = int(group.shell_pair_of_path.max()) + 1
-    return per_path @ one_hot(group.shell_pair_of_path, n, per_path.dtype)

@@ -30,8 +30,8 @@ class IrrepLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, dim, n_in) -> (n, dim, n_out)."""
-        y = torch.matmul(x.transpose(0, 1), spread(self.weight, self.index, dim=0)).transpose(0, 1)
-        return y + on_scalars(self.bias, y.shape[1])
+        bias = on_scalars(self.bias, x.shape[1])[:, None]  # (dim, 1, n_out)
+        return torch.baddbmm(bias, x.transpose(0, 1), spread(self.weight, self.index, dim=0)).transpose(0, 1)
 
 
 class EdgeLinear(nn.Module):
@@ -53,15 +53,16 @@ class EdgeLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(n, dim, n_in) -> (n, dim, n_out), edge frame."""
         parts = x.split_with_sizes([copies * n for copies, n in self.orders], dim=1)
-        weights = iter(self.weights)
-        mixed = [
-            (part.reshape(len(x), copies, n * x.shape[2]) @ next(weights)).reshape(len(x), copies * n, self.n_out)
-            if alive
-            else x.new_zeros(len(x), copies * n, self.n_out)
-            for part, (copies, n), alive in zip(parts, self.orders, self.alive, strict=True)
-        ]
-        y = torch.cat(mixed, dim=1)
-        return y + on_scalars(self.bias, y.shape[1])
+        weights, mixed = iter(self.weights), []
+        for part, (copies, n), alive in zip(parts, self.orders, self.alive, strict=True):
+            if not alive:
+                mixed.append(x.new_zeros(len(x), copies * n, self.n_out))
+                continue
+            y = part.reshape(len(x) * copies, n * x.shape[2]) @ next(weights)
+            if not mixed:  # the piece that begins with the scalar
+                y = y + on_scalars(self.bias, n).flatten()
+            mixed.append(y.reshape(len(x), copies * n, self.n_out))
+        return torch.cat(mixed, dim=1)
 
 
 class Norm(nn.Module):

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from nextham.model.attention import Block, Edges, Frame, enter, leave
-from nextham.model.batch import Batch, Blocks
+from nextham.model.batch import Batch
+from nextham.model.blocks import Blocks
 from nextham.model.components import N_EVEN_ROWS
 from nextham.model.heads import Embedding, Readout
 from nextham.model.irreps import Hidden
