@@ -48,7 +48,7 @@ def correction(system: LCAOSystem, network: NextHAM, *, max_memory_gb: float | N
     if chunk is not None and batch.n_edges > chunk:
         return np.asarray(correction_in_chunks(network, batch, chunk_edges=chunk).numpy())
     with torch.no_grad():
-        return np.asarray(network(batch.to(weight.device)).correction.cpu().numpy())
+        return np.asarray(network(batch.to(weight.device), traces=False).correction.cpu().numpy())
 
 
 def with_correction(
