@@ -1,10 +1,11 @@
-"""What no engine is asked to compute: overlapping atoms and absurd cells."""
+"""The cell that every engine computes: atoms folded into it as ABACUS folds them, and what no engine is asked for."""
 
 from __future__ import annotations
 
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nextham.core import Structure
 from nextham.dft.engine import Cause, RunError
@@ -13,6 +14,16 @@ _CLOSEST_ANG: Final = 0.3
 _LARGEST_ANG3_PER_ATOM: Final = 100_000.0
 _SHORTEST_VECTOR_ANG: Final = 0.5
 _THINNEST_ANG: Final = 0.1  # searching neighbours in a thinner cell would take longer than telling
+
+
+def folded(fractional: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return coordinates in [0, 1) bit for bit as ABACUS folds them: x -> (x + 10000) - int(x + 10000).
+
+    Adding 10000 rounds: -1e-17 becomes 0, -1e-9 becomes 0.999999999. All R labels refer to the result.
+    """
+    high = np.asarray(fractional, dtype=np.float64) + 10000.0
+    inside: NDArray[np.float64] = high - np.trunc(high)
+    return inside
 
 
 def check_geometry(structure: Structure, id: str) -> None:

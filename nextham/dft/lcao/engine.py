@@ -28,7 +28,7 @@ from nextham.dft.lcao.neighbours import local_pairs
 from nextham.dft.lcao.plan import load_crystal, mesh_of
 from nextham.dft.lcao.potential import LocalPotential
 from nextham.dft.lcao.scf import Loop, SelfConsistent
-from nextham.dft.lcao.settings import LCAOSettings
+from nextham.dft.lcao.settings import H0Definition, LCAOSettings
 from nextham.dft.settings import SpeciesSettings
 from nextham.dft.species.source import SpeciesSource, open_source
 from nextham.exceptions import InputError
@@ -120,6 +120,8 @@ class LCAOEngine:
         except RunError as error:
             _write_log(folder, [str(error), error.log_tail])
             raise
+        of_atoms = self.settings.h0_definition is H0Definition.ATOMIC_DENSITY
+        h0 = work.fixed.hamiltonian(found.first) if of_atoms else work.h0
         operators = {"h0": h0, "hamiltonian": work.fixed.hamiltonian(found.potential)}
         ions = ion_energy(work.crystal, work.potential.grid)
         facts = {**_scf_facts(found, ions, self.settings, kmesh), "wall_time_s": time.perf_counter() - start}

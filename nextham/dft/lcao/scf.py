@@ -27,7 +27,8 @@ _RESCUE = (Mixing(0.2, 8, 0.8), Mixing(0.08, 4, 1.2))  # slower and screened: me
 class SelfConsistent:
     """A converged calculation."""
 
-    potential: Tensor  # (n_values,) ⟨φ|V|φ⟩ of the last step's input density, Ry
+    first: Tensor  # (n_values,) ⟨φ|V|φ⟩ of the superposed atoms, Ry
+    potential: Tensor  # and of the last step's input density
     solution: Solution  # levels of that Hamiltonian
     fermi_ry: float
     energy_ry: float  # of the electrons: all but that of the ions among themselves
@@ -46,6 +47,7 @@ class Loop:
         self._n_electrons = float(potential.atoms.density.sum() * potential.grid.weight)
         self._integrator = integrator
         self._single = settings.mixed_precision and settings.scf_thr >= _MIXED_FROM_THR
+        self._first: Tensor | None = None
         self._log: list[str] = []
 
     def run(self) -> SelfConsistent:
@@ -80,6 +82,7 @@ class Loop:
         for step in range(1, self._settings.scf_nmax + 1):
             potential, twice = self._potential.of_density(density)
             matrix = change.matrix(potential)
+            first = self._first = matrix if self._first is None else self._first
             solution = self._kspace.solve(matrix, self._settings.smearing_sigma_ry)
             output = change.density(solution.density_matrix)
             weight = self._potential.grid.weight
@@ -92,7 +95,7 @@ class Loop:
                 return None, best, lowest
             if drho < self._settings.scf_thr:
                 log = tuple(self._log)
-                return SelfConsistent(matrix, solution, fermi, energy, step, drho, log), density, drho
+                return SelfConsistent(first, matrix, solution, fermi, energy, step, drho, log), density, drho
             if drho < lowest:
                 best, lowest = density, drho
             density = mixer.next(density, output)

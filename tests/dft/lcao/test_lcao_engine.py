@@ -158,6 +158,14 @@ def test_core_h0_lacks_the_electrons(settings, tmp_path):
     )
 
 
+@pytest.mark.parametrize("definition", H0Definition)
+def test_scf_has_the_h0_of_h0_alone(settings, tmp_path, definition):
+    engine = LCAOEngine(settings.model_copy(update={"h0_definition": definition}))
+    found = engine.scf(cell_of_two(), id="SiC", folder=tmp_path).system
+    assert np.array_equal(found.operators["h0"], h0_of(engine, cell_of_two(), tmp_path).operators["h0"])
+    assert found.meta[0].h0_definition == definition
+
+
 def test_log_tells_the_steps(converged, engine, tmp_path):
     engine.scf(cell_of_two(), id="SiC", folder=tmp_path / "deep" / "run")
     text = (tmp_path / "deep" / "run" / "lcao.log").read_text()
