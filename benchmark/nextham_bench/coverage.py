@@ -90,7 +90,7 @@ def matched(reference: LCAOSystem, prediction: LCAOSystem, operator: BlockMatrix
     Raises:
         InputError: if structure, basis, H0 definition or pairs differ, or a number is not finite.
     """
-    _check_same_crystal(reference, prediction)
+    check_same_crystal(reference, prediction)
     id = reference.ids[0]
     if not np.isfinite(operator.values).all():
         bad = int((~np.isfinite(operator.values)).any(axis=0).sum())
@@ -104,11 +104,12 @@ def matched(reference: LCAOSystem, prediction: LCAOSystem, operator: BlockMatrix
             "does not have; predict on the reference's own pair list"
         )
     absent = operator.pairs.index_of(reference.pairs) < 0
-    lacking = absent & reference.operator("hamiltonian").support
+    needed = reference.operator("hamiltonian" if "hamiltonian" in reference.operators else "h0")
+    lacking = absent & needed.support
     if lacking.any():
         raise InputError(
             f"the prediction of {id} lacks {int(lacking.sum())} of {reference.pairs.n_pairs} pairs, such as "
-            f"{_pair(reference.operator('hamiltonian'), lacking)}; predict every pair of the reference, zeros included"
+            f"{_pair(needed, lacking)}; predict every pair of the reference, zeros included"
         )
     return operator.on(reference.pairs)
 
@@ -139,7 +140,12 @@ def check_echo(reference: LCAOSystem, echo: LCAOSystem) -> None:
         )
 
 
-def _check_same_crystal(reference: LCAOSystem, prediction: LCAOSystem) -> None:
+def check_same_crystal(reference: LCAOSystem, prediction: LCAOSystem) -> None:
+    """Refuse a prediction of other atoms, another geometry, basis or H0 definition; operators do not matter.
+
+    Raises:
+        InputError: if any of these differs.
+    """
     id = reference.ids[0]
     if not np.array_equal(reference.numbers, prediction.numbers):
         mine, theirs = (" ".join(system.structure().symbols) for system in (reference, prediction))
