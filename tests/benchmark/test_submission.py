@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -323,6 +325,20 @@ def test_a_reference_without_hamiltonians(submission: Path, case: Case, tmp_path
             writer.add(crystal(n).without("hamiltonian"))
     request = Check(submission=Submission.at(submission), reference=tmp_path / "inputs", split=case.split)
     assert validate(request).problems == ()
+
+
+def test_checking_and_scoring_load_no_model(submission: Path, case: Case) -> None:
+    checked = ["validate", submission, "--reference", case.reference, "--split", case.split]
+    scored = ["score", "--reference", case.reference, "--prediction", submission / "prediction", "--split", case.split]
+    scored += ["--no-bands", "-o", submission / "scores.json"]
+    for words in (checked, scored):
+        code = (
+            "import sys\nfrom nextham_bench.cli import app\n"
+            f"app({[str(word) for word in words]!r}, standalone_mode=False)\n"
+            "assert not {'torch', 'e3nn', 'nextham.model', 'nextham.predict', 'nextham.dft'} & set(sys.modules)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
 
 
 def test_what_is_not_a_submission(submission: Path, case: Case, tmp_path: Path) -> None:
