@@ -56,8 +56,9 @@ def as_markdown(rankings: Sequence[Ranking]) -> str:
     parts = []
     for ranking in rankings:
         parts += [
-            f"**{escaped(ranking.title)}**: {counted(ranking.n_structures, 'structure')}, protocol `{ranking.protocol}`, metric "
-            f"version {ranking.metric_version}; Gauge MAE and bands in meV, macro means",
+            f"**{escaped(ranking.title)}**: {counted(ranking.n_structures, 'structure')}, "
+            f"protocol `{ranking.protocol}`, metric version {ranking.metric_version}; "
+            "Gauge MAE and bands in meV, macro means",
             "",
             f"| {' | '.join(_HEAD)} |",
             f"|---:|---|{'---:|' * (len(_HEAD) - 2)}",

@@ -98,7 +98,7 @@ def _section(
     return {
         "ranking": ranking,
         "grid": ranking_grid(ranking),
-        "distance": figure(errors_by_distance(curves)) if curves else None,
+        "distance": figure(errors_by_distance(curves, ranking.key)) if curves else None,
         "n_curves": len(curves),
         "entries": [_entry(entry, ranking, figures) for entry in in_full],
         "n_more": len(entries) - len(in_full),

@@ -52,8 +52,8 @@ def label_text(name: str) -> str:
     return (" " if short.startswith("_") else "") + short.replace("$", "\\$")
 
 
-def error_by_distance(scores: Scores) -> str:
-    """Return the Gauge MAE of ↑↑ real in each distance bin: zero, H0 and the model."""
+def error_by_distance(scores: Scores, key: str) -> str:
+    """Return the Gauge MAE of ↑↑ real in each distance bin: zero, H0 and the model; ``key`` is unique on a page."""
     rows = scores.headline.breakdowns["distance"]
     labels = _bins(rows)
     curves = [
@@ -61,10 +61,10 @@ def error_by_distance(scores: Scores) -> str:
         _Curve("H0", svg.H0, "s", _column(rows, labels, "h0")),
         _Curve("model", svg.MODEL, "o", _column(rows, labels, "model")),
     ]
-    return _by_distance(labels, curves, f"distance-{scores.name}")
+    return _by_distance(labels, curves, f"distance-{key}")
 
 
-def errors_by_distance(models: Sequence[tuple[str, Scores]]) -> str:
+def errors_by_distance(models: Sequence[tuple[str, Scores]], key: str) -> str:
     """Return the Gauge MAE of ↑↑ real in each distance bin: H0 and up to six models by name, best first."""
     rows = models[0][1].headline.breakdowns["distance"]
     labels = _bins(rows)
@@ -72,7 +72,7 @@ def errors_by_distance(models: Sequence[tuple[str, Scores]]) -> str:
     for (name, scores), colour, marker in zip(models, svg.SERIES, _MARKERS, strict=False):
         own = scores.headline.breakdowns["distance"]
         curves.append(_Curve(name, colour, marker, _column(own, labels, "model")))
-    return _by_distance(labels, curves, f"distances-{models[0][1].reference.sha256}-{models[0][1].protocol}")
+    return _by_distance(labels, curves, f"distances-{key}")
 
 
 def _bins(rows: dict[str, BreakdownRow]) -> list[str]:

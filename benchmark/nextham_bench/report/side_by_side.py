@@ -75,10 +75,10 @@ def about(found: Comparison) -> str:
     subset = f", subset {found.subset}" if found.subset else ""
     return (
         f"Gauge MAE and band error in meV, means over {n} structures{subset}, protocol {found.protocol}, with "
-        f"{confidence} bootstrap intervals over structures. Skill = 1 - MAE / MAE(H0). Differences (minus "
-        "first row) are of the same structures, drawn in pairs: an interval without 0 is a difference not due to the draw of structures. p is of "
-        f"the two-sided paired permutation test of that difference (every choice of signs, or {PERMUTATIONS} of them), "
-        "not corrected for the number of rows. "
+        f"{confidence} bootstrap intervals over structures. Skill = 1 - MAE / MAE(H0). Differences (minus first row) "
+        "are of the same structures, drawn in pairs: an interval without 0 is a difference not due to the draw of "
+        "structures. p is of the two-sided paired permutation test of that difference (every choice of signs, or "
+        f"{PERMUTATIONS} of them), not corrected for the number of rows. "
         "Each row is one training; how much another seed changes it is not in the intervals."
     )
 

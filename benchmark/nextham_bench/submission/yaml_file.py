@@ -55,6 +55,8 @@ class YamlFile:
             loader = _Loader(text)
             node = loader.get_single_node()
             values = loader.construct_document(node) if node is not None else None
+        except InputError:
+            raise
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             where = f", line {mark.line + 1}" if mark else ""
