@@ -43,6 +43,7 @@ rule all:
     input:
         f"{OUT}/dataset",
         f"{OUT}/report/index.html",
+        f"{OUT}/report/dataset.html",
         f"{OUT}/report/scores.json",
 
 

@@ -57,6 +57,8 @@ def test_result_is_a_system_in_house_conventions(converged, settings):
     assert (meta.engine, meta.h0_definition, meta.magnetism) == ("lcao", "atomic-density-step0", "nonmagnetic")
     assert (meta.kmesh, meta.converged, meta.n_electrons) == ((2, 1, 1), True, 8.0)
     assert meta.scf_drho < settings.scf_thr
+    assert 0 < meta.h0_wall_s < meta.scf_wall_s <= meta.wall_time_s + 1
+    assert 0 < meta.h0_cpu_s < meta.scf_cpu_s
     assert set(meta.pseudopotentials) == {"Si", "C"}
     assert onsite_antihermitian(system.operator("hamiltonian")) < 1e-10
     assert onsite_antihermitian(system.operator("h0")) < 1e-10
