@@ -54,6 +54,8 @@ def download(request: Request, traffic: Traffic) -> Report:
         InputError: if the source or the selection cannot be used, or a file cannot be had: its name is told.
         WriteError: if the disk is full or forbids writing.
     """
+    if request.out.name in ("", ".."):
+        raise InputError(f"{request.out} is no name for a store; choose a folder that is not there yet")
     begin = time.monotonic()
     with _planned(request, traffic) as found, workplace(request.out) as work:
         same = _checked_target(request, found)

@@ -241,8 +241,11 @@ def _shard_plan(
 def _sizes(source: Source, entry: ShardEntry, rows: Sequence[int], stored: Sequence[str]) -> NDArray[np.float64]:
     """Estimate the bytes of structures of a shard: each operator's bytes, shared by their counts of numbers."""
     table = source.manifest[source.manifest["shard"] == entry.name].sort_values("row")
-    per_row = table["n_pairs"].to_numpy(float) * (table["n_orb"] / table["n_atoms"]).to_numpy(float) ** 2
-    masks = [json.loads(text) for text in table["rows"]]
+    try:
+        per_row = table["n_pairs"].to_numpy(float) * (table["n_orb"] / table["n_atoms"]).to_numpy(float) ** 2
+        masks = [dict(json.loads(text)) for text in table["rows"]]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{source.root}: the manifest is damaged ({error}); it must be published again") from None
     total = np.full(len(table), sum(file.size for file in entry.index_files) / len(table))
     for name in stored:
         numbers = per_row * np.array([mask.get(name, "").count("1") for mask in masks])
