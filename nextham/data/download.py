@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Final
 
 from nextham.console import size_text, transfer
+from nextham.data.checksums import sha256_of
 from nextham.data.crew import Crew
 from nextham.data.fetching import Fetching, Report
 from nextham.data.layout import ABOUT, FILES, ORIGIN
 from nextham.data.remote import Location, located
 from nextham.data.selection import Plan, Selection, Source, planned
-from nextham.data.shard import sha256_of
 from nextham.data.transfer import Traffic
 from nextham.data.workplace import Workplace, workplace
 from nextham.exceptions import InputError, WriteError

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from nextham.console import track
+from nextham.data.checksums import content_of
 from nextham.data.index import Index
 from nextham.data.layout import FILES
 from nextham.data.remote import Location
-from nextham.data.shard import content_of
 from nextham.data.store import Store
 from nextham.exceptions import InputError, NexthamError
 from nextham.workers import Died, Workers
@@ -60,17 +60,27 @@ def _files(path: Path, number: int) -> Problems:
 
 
 def _records(path: Location, number: int, first: int) -> Problems:
-    store, problems = _opened(path), []
-    about = store.shards[number]
-    for id in about["ids"][first : first + _ROWS_AT_ONCE]:
-        try:
-            if store.record(id).sha256 != store.checksum(id):
-                problems.append(
-                    f"{path}: the numbers of {id} are not those that were written; fetch {about['name']} again"
-                )
-        except InputError as error:
-            problems.append(str(error))
-    return problems
+    store = _opened(path)
+    about, shard = store.shards[number], store.shard(number)
+    rows = range(first, min(first + _ROWS_AT_ONCE, len(about["ids"])))
+    try:
+        digests: list[str | InputError] = [record.sha256 for record in shard.records(rows)]
+    except InputError:  # one of them is damaged: look at each
+        digests = [_digest(store, about["ids"][row]) for row in rows]
+    return [
+        str(found)
+        if isinstance(found, InputError)
+        else f"{path}: the numbers of {about['ids'][row]} are not those that were written; fetch {about['name']} again"
+        for row, found in zip(rows, digests, strict=True)
+        if found != shard.about(row)["sha256"]
+    ]
+
+
+def _digest(store: Store, id: str) -> str | InputError:
+    try:
+        return store.record(id).sha256
+    except InputError as error:
+        return error
 
 
 def _table(store: Store, *, good: bool) -> Problems:
