@@ -61,19 +61,20 @@ def _files(path: Path, number: int) -> Problems:
 
 def _records(path: Location, number: int, first: int) -> Problems:
     store = _opened(path)
-    about, shard = store.shards[number], store.shard(number)
-    rows = range(first, min(first + _ROWS_AT_ONCE, len(about["ids"])))
+    about = store.shards[number]
+    ids = about["ids"][first : first + _ROWS_AT_ONCE]
     try:
-        digests: list[str | InputError] = [record.sha256 for record in shard.records(rows)]
+        rows = range(first, first + len(ids))
+        digests: list[str | InputError] = [record.sha256 for record in store.shard(number).records(rows)]
     except InputError:  # one of them is damaged: look at each
-        digests = [_digest(store, about["ids"][row]) for row in rows]
-    return [
-        str(found)
-        if isinstance(found, InputError)
-        else f"{path}: the numbers of {about['ids'][row]} are not those that were written; fetch {about['name']} again"
-        for row, found in zip(rows, digests, strict=True)
-        if found != shard.about(row)["sha256"]
-    ]
+        digests = [_digest(store, id) for id in ids]
+    problems = []
+    for id, found in zip(ids, digests, strict=True):
+        if isinstance(found, InputError):
+            problems.append(str(found))
+        elif found != store.checksum(id):
+            problems.append(f"{path}: the numbers of {id} are not those that were written; fetch {about['name']} again")
+    return problems
 
 
 def _digest(store: Store, id: str) -> str | InputError:

@@ -23,6 +23,8 @@ from nextham.data.transfer import Traffic
 from nextham.data.verify import verify
 from nextham.exceptions import InputError
 
+pytest_plugins = ["published_store"]
+
 GALLIUM = ("GaAs-0", "GaAs-1", "GaAs-2", "GaAs-3", "GaAs-6", "GaAs-7")
 
 

@@ -25,6 +25,8 @@ from nextham.data.transfer import Traffic
 from nextham.data.verify import verify
 from nextham.exceptions import InputError
 
+pytest_plugins = ["published_store"]
+
 NUMBERS = r"shard-\d+\.zarr/(overlap|h0|correction)/c/.*"
 
 

@@ -300,24 +300,6 @@ def test_a_file_cut_short(store: Store) -> None:
     assert "the shard is damaged: fetch or pack it again" in complaint(store.path)
 
 
-def test_two_processes_find_the_same(store: Store) -> None:
-    for name in ("shard-00000.zarr", "shard-00001.zarr"):
-        file = store.path / name / "overlap" / "c" / "0"
-        file.write_bytes(file.read_bytes()[:-4])
-    one, two = verify(Store(store.path)), verify(Store(store.path), jobs=2)
-    assert one == two
-    assert [problem.split("zarr")[0][-12:] for problem in one] == ["shard-00000."] * 3 + ["shard-00001."] * 2
-
-
-@pytest.mark.parametrize("together", [1, 4000, 10**9])
-def test_neighbours_read_together_are_the_same(store: Store, monkeypatch: pytest.MonkeyPatch, together: int) -> None:
-    monkeypatch.setattr("nextham.data.shard._TOGETHER", together)
-    assert [(r.id, r.sha256) for r in store.records()] == [(id, store.checksum(id)) for id in store.ids]
-    (store.path / "shard-00000.zarr" / "h0" / "c" / "0").unlink()
-    with pytest.raises(InputError, match="the h0 of a cannot be read"):
-        list(Store(store.path).records())
-
-
 def test_a_lost_shard(store: Store) -> None:
     (store.path / "shard-00001.zarr").rename(store.path / "elsewhere")
     assert complaint(store.path) == f"{store.path} lacks shard-00001.zarr (1 structures); fetch it again"
