@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from nextham.core import BlockMatrix, LCAOSystem, OrbitalBasis, SpinLayout
 from nextham.core.blocks import most_general, widened
 from nextham.exceptions import InputError
-from nextham.physics.align import aligned
 from nextham.units import HARTREE_EV, RYDBERG_EV
 
 LIKENESS: Final = 0.98  # least cosine between a prediction and a transformed reference before it is believed
 _BETTER: Final = 10.0  # and how many times nearer to 1 it must be than that of the reference as it stands
 _SUSPECT: Final = 0.9  # below this cosine of predicted and true correction, conventions are tried
+_DIGITS: Final = 9  # of cosines; they are equal beyond
 _FACTOR_TOLERANCE: Final = 0.02
-_SAMPLE: Final = 64  # strongest off-site pairs that conventions are tried on
+_SAMPLE: Final = 16  # strongest off-site pairs that conventions are tried on
 _EARLY: Final = 10  # structures after which what most have in common is told
 UNITS: Final = {
     "in Rydberg (1/13.6 of the reference)": 1 / RYDBERG_EV,
@@ -59,8 +59,7 @@ def suspicion(reference: LCAOSystem, prediction: BlockMatrix, products: Sequence
         return Suspicion()
     overlap, h0, h = (reference.operator(name) for name in ("overlap", "h0", "hamiltonian"))
     for true, predicted in ((h, prediction), (h - h0, prediction - h0)):
-        found = convention_of(aligned(true, overlap)[0], aligned(predicted, overlap)[0])
-        if found:
+        if found := convention_of(true, predicted, overlap=overlap):
             return Suspicion(convention=found)
     return Suspicion()
 
@@ -130,32 +129,34 @@ def check_suspicions(found: Sequence[Suspicion], n_wanted: int) -> None:
             raise InputError(f"the prediction is {name} in {n} of {len(found)} structures; {ADVICE}")
 
 
-def convention_of(true: BlockMatrix, found: BlockMatrix) -> str | None:
+def convention_of(true: BlockMatrix, found: BlockMatrix, *, overlap: BlockMatrix | None = None) -> str | None:
     """Return in which convention a matrix would be the reference's, None where it is in the house's or in none known.
 
     Args:
         true: the reference's matrix.
         found: a matrix on the same pairs.
+        overlap: what the two may differ by a multiple of.
     """
     sample = _strongest(true)
     if not len(sample):
         return None
-    mine, theirs = (_blocks(matrix, sample) for matrix in (true, found))
-    wanted = _flat(theirs)
-    best: tuple[float, str | None] = (_cosine(_flat(mine), wanted), None)
-    plain = best[0]
-    spinful = len(wanted) > 0 and true.layout is not SpinLayout.SCALAR
-    for place, moved in _places(true, sample, mine):
-        for orbital, turned in _turned(true.basis, true.numbers[true.pairs.ij[sample]], moved):
-            for spin, done in _spins(turned) if spinful else (("", turned),):
-                cosine = _cosine(_flat(done), wanted)
-                if cosine > best[0] + 1e-9:
-                    best = (cosine, " and ".join(name for name in (orbital, spin, place) if name))
-    cosine, name = best
-    return name if name and cosine >= LIKENESS and (1 - plain) > _BETTER * (1 - cosine) else None
+    matrices = [matrix.with_layout(SpinLayout.FULL) for matrix in (true, overlap) if matrix is not None]
+    wanted = _flat(_blocks([found.with_layout(SpinLayout.FULL)], sample))[0]
+    elements = true.numbers[true.pairs.ij[sample]]
+    plain, spinful = _cosine(_blocks(matrices, sample), wanted), true.layout is not SpinLayout.SCALAR
+    turned = (
+        (_cosine(blocks, wanted), (orbital, place), blocks)
+        for place, moved in _places(matrices, sample)
+        for orbital, blocks in _turned(true.basis, elements, moved)
+    )
+    best, names, blocks = max(turned, key=lambda candidate: round(candidate[0], _DIGITS))  # of equals, the first
+    spins = ((_cosine(done, wanted), spin) for spin, done in _spins(blocks, spinful=spinful))
+    best, spin = max(spins, key=lambda candidate: round(candidate[0], _DIGITS))
+    name = " and ".join(word for word in (names[0], spin, names[1]) if word)
+    return name if name and best >= LIKENESS and (1 - plain) > _BETTER * (1 - best) else None
 
 
-_Blocks = list[NDArray[Any]]  # (4, n_orb_i, n_orb_j) complex, of each pair
+_Blocks = list[NDArray[Any]]  # of each pair: (n_matrices, 4, n_orb_i, n_orb_j) complex Pauli components
 
 
 def _strongest(matrix: BlockMatrix) -> NDArray[np.int64]:
@@ -166,39 +167,40 @@ def _strongest(matrix: BlockMatrix) -> NDArray[np.int64]:
     return order[size[order] > 0]
 
 
-def _blocks(matrix: BlockMatrix, sample: NDArray[np.int64]) -> _Blocks:
-    full = matrix.with_values(widened(matrix.values, SpinLayout.FULL))
-    return [full.block(int(pair)) for pair in sample]
+def _blocks(matrices: list[BlockMatrix], pairs: NDArray[np.int64]) -> _Blocks:
+    return [np.stack([matrix.block(int(pair)) for matrix in matrices]) for pair in pairs]
 
 
 def _flat(blocks: _Blocks) -> NDArray[Any]:
-    return np.concatenate([block.ravel() for block in blocks])
+    return np.concatenate([block.reshape(len(block), -1) for block in blocks], axis=1)
 
 
-def _cosine(a: NDArray[Any], b: NDArray[Any]) -> float:
-    norm = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(np.vdot(a, b).real) / norm if norm else 0.0
+def _cosine(blocks: _Blocks, wanted: NDArray[Any]) -> float:
+    """Return how parallel two samples are once multiples of the overlap, if there is one, are taken out of both."""
+    mine, *overlap = _flat(blocks)
+    for s in overlap:
+        norm = np.vdot(s, s).real
+        mine, wanted = (x - np.vdot(s, x).real / norm * s if norm else x for x in (mine, wanted))
+    size = float(np.linalg.norm(mine) * np.linalg.norm(wanted))
+    return float(np.vdot(mine, wanted).real) / size if size else 0.0
 
 
-def _places(matrix: BlockMatrix, sample: NDArray[np.int64], blocks: _Blocks) -> Iterator[tuple[str, _Blocks]]:
-    """Yield the blocks as they stand, from the opposite cell, and read column by column."""
+def _places(matrices: list[BlockMatrix], sample: NDArray[np.int64]) -> Iterator[tuple[str, _Blocks]]:
+    """Yield the blocks as they stand, those of the opposite cell, and read column by column."""
+    blocks = _blocks(matrices, sample)
     yield "", blocks
-    ij, R = matrix.pairs.ij, matrix.pairs.R
-    where = {(*pair, *cell): p for p, (pair, cell) in enumerate(zip(ij.tolist(), R.tolist(), strict=True))}
-    full = matrix.with_values(widened(matrix.values, SpinLayout.FULL))
-    opposite: _Blocks = []
-    for pair, block in zip(sample.tolist(), blocks, strict=True):
-        i, j = ij[pair].tolist()
+    pairs = matrices[0].pairs
+    where = {(*ij, *R): p for p, (ij, R) in enumerate(zip(pairs.ij.tolist(), pairs.R.tolist(), strict=True))}
+    opposite = []
+    for pair, block in zip(sample, blocks, strict=True):
+        (i, j), R = pairs.ij[pair].tolist(), (-pairs.R[pair]).tolist()
+        other = where.get((i, j, *R))
         if i == j:
             opposite.append(block.conj().swapaxes(-1, -2))
-            continue
-        other = where.get((i, j, *(-R[pair]).tolist()))
-        opposite.append(np.zeros_like(block) if other is None else full.block(other))
+        else:
+            opposite.append(np.zeros_like(block) if other is None else _blocks(matrices, np.array([other]))[0])
     yield "with R of the opposite sign", opposite
-    yield (
-        "with blocks column by column",
-        [block.swapaxes(-1, -2).reshape(len(block), *block.shape[1:]) for block in blocks],
-    )
+    yield "with blocks column by column", [block.swapaxes(-1, -2).reshape(block.shape) for block in blocks]
 
 
 def _turned(basis: OrbitalBasis, elements: NDArray[np.int64], blocks: _Blocks) -> Iterator[tuple[str, _Blocks]]:
@@ -209,13 +211,14 @@ def _turned(basis: OrbitalBasis, elements: NDArray[np.int64], blocks: _Blocks) -
         turned = []
         for (z_i, z_j), block in zip(elements.tolist(), blocks, strict=True):
             (index_i, sign_i), (index_j, sign_j) = maps[z_i], maps[z_j]
-            turned.append(block[:, index_i[:, None], index_j] * (sign_i[:, None] * sign_j))
+            turned.append(block[..., index_i[:, None], index_j] * (sign_i[:, None] * sign_j))
         yield name, turned
 
 
-def _spins(blocks: _Blocks) -> Iterator[tuple[str, _Blocks]]:
+def _spins(blocks: _Blocks, *, spinful: bool) -> Iterator[tuple[str, _Blocks]]:
+    """Yield the blocks in each convention of spin."""
     yield "", blocks
-    for name, signs in SPINS.items():
+    for name, signs in SPINS.items() if spinful else ():
         factor = np.array(signs)[:, None, None]
         yield name, [factor * block for block in blocks]
 

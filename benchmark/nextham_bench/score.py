@@ -141,6 +141,8 @@ def _measure_all(request: Request, keys: dict[str, str], kept: Kept) -> dict[str
 
 def wanted_ids(reference: Store, request: Request) -> tuple[list[str], SplitRecord | None]:
     """Return the ids to score, and which split they are."""
+    if not len(reference):
+        raise InputError(f"{request.reference} holds no structures; there is nothing to score")
     if request.split is None:
         return list(reference.ids), None
     from nextham.data.splits import Split

@@ -62,9 +62,10 @@ def bloch_sums(
     starts = np.flatnonzero(np.r_[True, np.diff(system.pairs.ij, axis=0).any(axis=1)])
     for begin, end in zip(starts, np.r_[starts[1:], system.pairs.n_pairs], strict=True):
         i, j = system.pairs.ij[begin]
-        numbers = rows.values[:, blocks[begin] : blocks[end]].reshape(len(rows.values), end - begin, -1)
+        n_i, n_j = system.n_orb[i], system.n_orb[j]
+        numbers = rows.values[:, blocks[begin] : blocks[end]].reshape(len(rows.values), end - begin, n_i * n_j)
         summed = phases[:, None, :, begin:end] @ numbers  # cos and sin, (2, n_rows, n_k, n_orb_i * n_orb_j)
-        block = rows.combined(summed).reshape(len(k), -1, system.n_orb[i], system.n_orb[j])
+        block = rows.combined(summed).reshape(len(k), rows.n_components, n_i, n_j)
         at_i, at_j = slice(ptr[i], ptr[i + 1]), slice(ptr[j], ptr[j + 1])
         total[:, :, at_i, at_j] = block
         total[:, :, at_j, at_i] += block.conj().swapaxes(-1, -2)

@@ -69,6 +69,19 @@ def test_dry_run_plans_the_main_job(default):
     assert {"dataset", "split", "train", "predict", "score", "report_page", "all"} <= set(jobs)
 
 
+def test_dry_run_plans_the_leaderboard(default):
+    plan = snakemake(default, "-n", "benchmark")
+    assert plan.returncode == 0, plan.stderr
+    jobs = dict(re.findall(r"^(\w+)\s+(\d+)$", plan.stdout, re.M))
+    assert (jobs["entry"], jobs["leaderboard"], jobs["report_page"]) == ("3", "1", "1")
+    assert re.search(
+        r"input: \S+/benchmark/models/nextham-tiny.yml, results/scores/model.json, results/model", plan.stdout
+    )
+    change(default, benchmark={"card": "mine.yml"})
+    plan = snakemake(default, "-n", "benchmark")
+    assert "mine.yml" in plan.stdout + plan.stderr  # missing, and named
+
+
 def test_dry_run_plans_the_import_of_runs(folder):
     plan = snakemake(folder, "-n")
     assert plan.returncode == 0, plan.stderr
@@ -199,14 +212,19 @@ def test_small_run_from_runs_to_report(folder):
         split={"fractions": {"train": 0.5, "val": 0.25, "test": 0.25}},
         train={"epochs": 2},
     )
-    done = snakemake(folder, "--cores", "2")
+    done = snakemake(folder, "--cores", "2", "all", "benchmark")
     assert done.returncode == 0, done.stdout + done.stderr
     page = (folder / "my results" / "report" / "index.html").read_text()
     assert "Gauge MAE" in page
     assert json.loads((folder / "my results" / "report" / "scores.json").read_text())
+    board = json.loads((folder / "my results" / "leaderboard" / "leaderboard.json").read_text())
+    lines = {line["name"]: line for line in board["rankings"][0]["lines"]}
+    assert set(lines) == {"NextHAM tiny", "H0", "zero"}
+    assert lines["NextHAM tiny"]["origin"] == "reproduced"
+    assert lines["NextHAM tiny"]["parameters"] > 0
     ledger = (folder / "my results" / "dataset" / "ledger.jsonl").read_text()
     assert "broken" in ledger
-    assert "nothing to be done" in snakemake(folder, "-n").stdout.lower()
+    assert "nothing to be done" in snakemake(folder, "-n", "all", "benchmark").stdout.lower()
 
 
 def test_a_preset_and_what_refines_it_travel_together():
