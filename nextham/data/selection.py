@@ -98,8 +98,12 @@ class Source:
         if not name and len(own) == 1:
             name = min(own)
         if name not in own:
-            there = f"there are {', '.join(own)}" if own else "it has none"
-            raise InputError(f"there is no split file {name or 'named'}, and none of that name in {self.root}; {there}")
+            there = f"it has {', '.join(own) or 'none'}"
+            if not name:
+                raise InputError(
+                    f"a subset is one of a split: name a split of {self.root} ({there}) or a file of yours"
+                )
+            raise InputError(f"there is no split file {name}, and no split of that name in {self.root}: {there}")
         with tempfile.TemporaryDirectory() as folder:
             entry = own[name]
             fetch(self.root / entry.path, Path(folder) / "split.json", entry, traffic)
