@@ -48,7 +48,7 @@ def show(
 
 
 def pack(
-    stores: Annotated[list[Path], typer.Argument(help="Stores.")],
+    stores: Annotated[list[str], typer.Argument(help="Stores: folders or addresses.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The store to write.")],
     settings: Settings = None,
     overwrite: Overwrite = False,
