@@ -37,7 +37,7 @@ def predicted_volume(crystal: Crystal, what: str) -> tuple[float, str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            charges = _charges(crystal.composition)
+            charges = _charges(crystal.composition.reduced_composition)
             if charges:
                 return _by_bond_valence(crystal, charges), BOND_VALENCE
             return _by_shortest_bond(crystal), BOND_LENGTHS
