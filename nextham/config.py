@@ -98,6 +98,10 @@ class BenchmarkSettings(BaseModel):
         default="full", description="Which elements count in the headline numbers."
     )
     subset: str = Field(default="test", description="Which subset of the split is scored.")
+    card: str | None = Field(
+        default=None,
+        description="Card of the trained model on the leaderboard; by default benchmark/models/nextham-PRESET.yml.",
+    )
 
 
 class Config(BaseModel):

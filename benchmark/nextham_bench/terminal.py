@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from rich.table import Table
@@ -30,6 +31,50 @@ def percent(value: float | None) -> str:
     ('45.7 %', '–')
     """
     return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def p_text(p: float | None) -> str:
+    """Return a p value as tables print it.
+
+    >>> p_text(0.0312), p_text(1e-4), p_text(None)
+    ('0.031', '<0.001', '–')
+    """
+    if p is None:
+        return "–"
+    return "<0.001" if p < 0.001 else f"{p:.2g}" if p < 0.1 else f"{p:.2f}"
+
+
+def count(n: int | None) -> str:
+    """Return a large count in short.
+
+    >>> count(1229130), count(950), count(23_000), count(None)
+    ('1.23 M', '950', '23 k', '–')
+    """
+    if n is None:
+        return "–"
+    for size, letter in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if n >= size:
+            return f"{n / size:.3g} {letter}"
+    return str(n)
+
+
+def counted(n: int, what: str) -> str:
+    """Return a number of things.
+
+    >>> counted(1, "structure"), counted(3, "structure")
+    ('1 structure', '3 structures')
+    """
+    return f"{n} {what}{'s' * (n != 1)}"
+
+
+def escaped(text: str) -> str:
+    r"""Return a text that stays text in Markdown.
+
+    >>> print(escaped("a|b <i>*x*"))
+    a\|b &lt;i&gt;\*x\*
+    """
+    plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\|*_\[\]`!#$~])", r"\\\1", plain)
 
 
 def rows(scores: Scores, protocol: str | None = None) -> list[tuple[str, str, str, str, str]]:
@@ -92,7 +137,7 @@ def markdown(scores: Sequence[Scores]) -> str:
     for one in scores:
         note = " Partial: not ranked." if one.partial else ""
         parts += [
-            f"**{one.name}**, {one.headline.n_structures} structures, protocol `{one.protocol}`: "
+            f"**{escaped(one.name)}**, {one.headline.n_structures} structures, protocol `{one.protocol}`: "
             f"Gauge MAE in meV, real / imaginary, macro mean.{note}",
             "",
             "| block | zero | h0 | model | skill |",

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def split(  # noqa: PLR0913, PLR0917  (options)
-    store: Annotated[Path, typer.Argument(help="A store.")],
+    store: Annotated[str, typer.Argument(help="A store: a folder, or an address (https, s3, hf).")],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The JSON file to write; a folder for one file per element.")
     ],

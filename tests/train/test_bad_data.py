@@ -21,7 +21,7 @@ def with_hole(id: str, operator: str):
 @pytest.mark.parametrize("operator", ["overlap", "h0", "hamiltonian"])
 def test_numbers_that_are_none(tmp_path, bad, operator):
     store = write(tmp_path / "store", *(with_hole(id, operator) if id == bad else system(id) for id in "abcd"))
-    with pytest.raises(InputError, match=rf"/store: the \w+ of {bad} cannot be read .* \(numbers are missing\)"):
+    with pytest.raises(InputError, match=rf"/store: the \w+ of {bad} cannot be read .* \(numbers are missing or NaN\)"):
         training(store, tmp_path / "run", fit())
     assert not (tmp_path / "run").exists()
 
