@@ -1,4 +1,4 @@
-"""The commands ``info``, ``show``, ``pack``, ``split`` and ``verify``."""
+"""The commands ``info``, ``show``, ``pack`` and ``verify``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (info, show, pack, split, verify):
+    for command in (info, show, pack, verify):
         app.command()(command)
 
 
@@ -60,34 +60,6 @@ def pack(
 
     merge_stores(stores, output, settings=load_settings(StoreSettings, settings), overwrite=overwrite)
     typer.echo(f"{output}: {len(Store(output))} structures from {len(stores)} stores")
-
-
-def split(
-    store: StorePath,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The JSON file to write.")],
-    settings: Settings = None,
-    shorten: Annotated[
-        Path | None, typer.Option(help="Draw no split, but take a part of this one's list train: --size structures.")
-    ] = None,
-    size: Annotated[int | None, typer.Option(help="With --shorten: how many structures stay.")] = None,
-) -> None:
-    """Divide the structures of a store into training, validation and test sets."""
-    from nextham.console import load_settings
-    from nextham.data.settings import SplitSettings
-    from nextham.data.splits import Split, make_split, shortened
-    from nextham.data.store import Store
-    from nextham.exceptions import InputError
-
-    chosen, opened = load_settings(SplitSettings, settings), Store(store)
-    if (shorten is None) != (size is None):
-        raise InputError("--shorten and --size belong together; give both or neither")
-    if shorten is not None and size is not None:
-        whole = Split.load(shorten).checked(opened.ids, store)
-        made = shortened(whole, "train", size, manifest=opened.manifest, seed=chosen.seed)
-    else:
-        made = make_split(opened.manifest, chosen)
-    made.save(output)
-    typer.echo(f"{output}: " + ", ".join(f"{name} {len(ids)}" for name, ids in made.ids.items()))
 
 
 def verify(
