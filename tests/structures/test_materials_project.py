@@ -239,7 +239,10 @@ def test_licences():
         ("REST query returned with error status code 403 on URL x with message:\nForbidden", InputError),
         ("Please obtain a valid API key from https://materialsproject.org/api", InputError),
         ("REST query returned with error status code 422 on URL x", InputError),
-        ("HTTPSConnectionPool: Max retries exceeded (Caused by ResponseError('too many 429 error responses'))", BusyError),
+        (
+            "HTTPSConnectionPool: Max retries exceeded (Caused by ResponseError('too many 429 error responses'))",
+            BusyError,
+        ),
         ("REST query returned with error status code 503 on URL x", BusyError),
         ("('Connection aborted.', RemoteDisconnected())", BusyError),
         ("Max retries exceeded (Caused by NameResolutionError: Temporary failure)", UnreachableError),
