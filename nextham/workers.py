@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
@@ -19,6 +20,7 @@ from typing import Any, Final, Generic, Self, TypeVar
 Result = TypeVar("Result")
 
 _GRACE_S: Final = 5.0  # for a process that is told to end
+_SET_DEATH_SIGNAL: Final = 1  # PR_SET_PDEATHSIG of Linux
 _TERMINATED: Final = 128 + signal.SIGTERM  # exit status of a process that ended itself when it was told to
 _QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")  # "max 100000", or microseconds of a core and of the time they are for
 _THREADS: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -37,22 +39,24 @@ class Died:
 
 
 class Workers(Generic[Result]):
-    """Results of calls as they come, with the calls' numbers; with one worker they are made here, in order.
+    """Results of calls as they come, with the calls' numbers; with one worker they are made here, in order, or apart.
 
     Each process has one call at a time and waits with its result until it is asked for: no more than one finished
     result per worker is in memory. A call whose process dies is not repeated; the others are not touched.
     Calls and results are pickled. A call says itself what went wrong: an exception ends its process.
     """
 
-    def __init__(self, calls: Sequence[Callable[[], Result]], workers: int) -> None:
+    def __init__(self, calls: Sequence[Callable[[], Result]], workers: int, *, apart: bool = False) -> None:
+        """Args: calls; workers: processes; apart: one worker is a process of its own, too, so that it may die."""
         self._calls = calls
+        self._here = min(workers, len(calls)) <= 1 and not apart
         self._workers = min(workers, len(calls))
         self._waiting = deque(range(len(calls)))
         self._busy: dict[Connection[Any, Any], tuple[SpawnProcess, int]] = {}
         self._processes: list[SpawnProcess] = []
 
     def __iter__(self) -> Iterator[tuple[int, Result | Died]]:
-        if self._workers <= 1:
+        if self._here:
             for k, call in enumerate(self._calls):
                 yield k, call()
             return
@@ -138,6 +142,37 @@ def _end_with_parent() -> None:
     assert parent is not None
     parent.join()
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def began(pid: int) -> int | None:
+    """Return when a living process of this machine began, None where there is none; with its number it is one process.
+
+    The unit is the machine's; where it cannot be known (no Linux), every living process began at 0.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else int(fields[19])
+    except (OSError, IndexError, ValueError):
+        if Path("/proc/self/stat").exists():
+            return None
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        return 0
+    return 0
+
+
+def ends_with_parent() -> Callable[[], None] | None:
+    """Return what a child of :mod:`subprocess` calls before it starts, so that it is told to end if this thread dies.
+
+    Linux alone can; elsewhere None.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl = ctypes.CDLL(None).prctl  # looked up here: after a fork little is allowed
+    return lambda: prctl(_SET_DEATH_SIGNAL, signal.SIGTERM)
 
 
 def cores() -> int:

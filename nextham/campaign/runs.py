@@ -20,6 +20,7 @@ from nextham.exceptions import InputError, NexthamError
 
 if TYPE_CHECKING:
     from nextham.dft.abacus.reader import FinishedRun
+    from nextham.structures.files import Found
 
 
 class Task(StrEnum):
@@ -103,11 +104,7 @@ def import_runs(
     Raises:
         NexthamError: if two runs have one id, or none gave a record and the target may not be empty.
     """
-    first: dict[str, FinishedRun] = {}
-    for run in runs:
-        if run.id in first:
-            raise InputError(f"{run.path} and {first[run.id].path} are both called {run.id}; rename one")
-        first[run.id] = run
+    distinct((run.id, str(run.path)) for run in runs)
     jobs = [Job(run.id, run.read) for run in runs]
     return collect(jobs, target, Rules("import", settings, required), workers=workers)
 
@@ -118,30 +115,44 @@ def load_structures(files: Iterable[Path]) -> list[tuple[str, Structure | Nextha
     Raises:
         InputError: if two crystals have the same id.
     """
+    crystals = [found for path in files for found in found_in(path)]
+    distinct((found.id, found.where) for found in crystals)
+    return [(found.id, found.crystal) for found in crystals]
+
+
+def found_in(path: Path) -> list[Found]:
+    """Return the crystals of a file; in place of one that cannot be read stands the reason."""
     from nextham.structures.files import Found, id_of, read_each
 
-    crystals: dict[str, Found] = {}
-    for path in files:
-        try:
-            here = read_each(path, more={"stru": _read_stru})
-        except NexthamError as error:
-            here = [Found(id_of(path), str(path), error)]
-        for found in here:
-            if found.id in crystals:
-                raise InputError(f"{found.where} and {crystals[found.id].where} are both called {found.id}; rename one")
-            crystals[found.id] = found
-    return [(id, found.crystal) for id, found in crystals.items()]
+    try:
+        return read_each(path, more={"stru": _read_stru})
+    except NexthamError as error:
+        return [Found(id_of(path), str(path), error)]
+
+
+def distinct(named: Iterable[tuple[str, str]]) -> None:
+    """Refuse two structures of one id; each is given with where it comes from.
+
+    Raises:
+        InputError: with both places.
+    """
+    first: dict[str, str] = {}
+    for id, where in named:
+        if id in first:
+            raise InputError(f"{where} and {first[id]} are both called {id}; rename one")
+        first[id] = where
 
 
 def _job(engine: Engine, found: Structure | NexthamError, id: str, folder: Path, rules: Rules) -> Job:
     if isinstance(found, NexthamError):
-        return Job(id, partial(_refuse, found))
+        return Job(id, partial(refuse, found))
     compute = engine.h0 if rules.stage == Task.H0 else engine.scf
     saved = Saved(folder, id, rules, partial(engine.fingerprint, found, id=id))
     return Job(id, partial(compute, found, id=id, folder=folder), saved)
 
 
-def _refuse(error: NexthamError) -> RunResult:
+def refuse(error: NexthamError) -> RunResult:
+    """Stand in for a computation that cannot be made."""
     raise error
 
 
