@@ -109,6 +109,18 @@ class BenchmarkSettings(BaseModel):
     subset: str = Field(default="test", description="Which subset of the split is scored.")
 
 
+class LaunchSettings(BaseModel):
+    """How programs of the workflow are started."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    train: str = Field(
+        default="",
+        description="Words before `nextham train`, read by the shell of the job, e.g. 'torchrun --nproc-per-node 4 "
+        "--no-python'; they then say how many processes there are.",
+    )
+
+
 class Config(BaseModel):
     """Every knob of the workflow; an unknown key is an error."""
 
@@ -138,6 +150,7 @@ class Config(BaseModel):
     split: SplitSettings = Field(default_factory=SplitSettings, description="Train, validation and test subsets.")
     model: ModelSettings = Field(default_factory=ModelSettings, description="The network.")
     train: TrainSettings = Field(default_factory=TrainSettings, description="How it is fitted.")
+    launch: LaunchSettings = Field(default_factory=LaunchSettings, description="How programs are started.")
     benchmark: BenchmarkSettings = Field(default_factory=BenchmarkSettings, description="How it is judged.")
     ablations: AblationSettings = Field(
         default_factory=AblationSettings, description="The target `ablations`: what each part of the method is worth."

@@ -312,7 +312,8 @@ def test_no_binding_is_told(engine, on_path):
     with pytest.raises(InputError) as error:
         engine("replay", launcher="pyabacus")
     assert str(error.value) == (
-        "launcher: pyabacus cannot be used: ABACUS's Python binding (pyabacus) is not installed"
+        "launcher: pyabacus cannot be used: ABACUS's Python binding (pyabacus) is not installed; build it from "
+        "python/pyabacus of its source tree"
     )
 
 

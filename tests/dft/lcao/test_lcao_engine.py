@@ -11,10 +11,11 @@ from nextham.core import Structure
 from nextham.dft.engine import Cause, RunError
 from nextham.dft.lcao.engine import LCAOEngine
 from nextham.dft.lcao.grid import grid_shape
-from nextham.dft.lcao.settings import H0Definition
+from nextham.dft.lcao.settings import H0Definition, LCAOSettings
 from nextham.exceptions import InputError
 from nextham.physics.bands import eigenproblem
 from nextham.physics.symmetry import onsite_antihermitian, permuted, rotated, supercell
+from nextham.structures.prototypes import crystal
 from nextham.units import BOHR_ANG
 
 
@@ -204,6 +205,22 @@ def test_unconverged_scf_is_an_error_with_its_log(settings, tmp_path):
     assert "did not converge in 3 attempts of 2 steps" in str(error)
     assert "drho" in error.log_tail
     assert "drho" in (tmp_path / "lcao.log").read_text()
+
+
+def test_what_was_tried_is_told_where_the_first_mixing_did_not_do(tmp_path):
+    hasty = LCAOSettings(ecutwfc_ry=20, kmesh=(2, 2, 2), scf_nmax=3, scf_thr=1e-3)
+    result = LCAOEngine(hasty).scf(crystal("A4", "Si", a_ang=5.431), id="Si", folder=tmp_path)
+    assert [(a["beta"], a["outcome"]) for a in result.attempts] == [(0.7, "unconverged"), (0.2, "converged")]
+    easy = LCAOEngine(hasty.model_copy(update={"scf_nmax": 9}))
+    assert easy.scf(crystal("A4", "Si", a_ang=5.431), id="Si", folder=tmp_path).attempts == ()
+
+
+def test_more_smearing_is_the_last_try_and_only_where_it_is_asked_for(settings, tmp_path):
+    hopeless = settings.model_copy(update={"scf_nmax": 1, "scf_thr": 1e-9, "rescue_smearing_sigma_ry": 0.05})
+    error = refused(LCAOEngine(hopeless), cell_of_two(), tmp_path, "scf")
+    assert [a["smearing_sigma_ry"] for a in error.attempts] == [0.015, 0.015, 0.015, 0.05]
+    once = hopeless.model_copy(update={"rescue": False})
+    assert len(refused(LCAOEngine(once), cell_of_two(), tmp_path, "scf").attempts) == 1
 
 
 def test_unknown_device_and_folder(settings):
