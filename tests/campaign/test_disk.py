@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import tarfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +16,9 @@ from nextham.campaign import disk
 from nextham.campaign.chunk import UnfinishedError
 from nextham.campaign.disk import DiskLimit, used_bytes
 from nextham.campaign.folder import CampaignFolder
+from nextham.data.store import Store
 from nextham.dft.engine import Cause, RunError
+from nextham.exceptions import NexthamError
 
 pytestmark = pytest.mark.usefixtures("place")
 
@@ -120,3 +124,40 @@ def test_what_is_used_is_told_by_receipts_and_by_looking():
     (plan.folder.runs("00001") / "b").mkdir(parents=True)
     (plan.folder.runs("00001") / "b" / "file").write_bytes(bytes(5000))
     assert used_bytes(plan.folder)["runs"] == by_looking["runs"] + 5000
+
+
+class Filling(FakeEngine):
+    """Fills the disk up while the second structure is computed."""
+
+    def scf(self, structure, *, id, folder):
+        if id == "b":
+            folder.mkdir(parents=True, exist_ok=True)
+            free = disk.shutil.disk_usage(folder).free
+            with (folder / "large").open("wb") as file:
+                for _ in range((free - 100_000) // 100_000):
+                    file.write(bytes(100_000))
+        return super().scf(structure, id=id, folder=folder)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.getuid() != 0, reason="mounts a small disk")
+def test_a_real_disk_that_fills_up_costs_the_structure_in_flight(monkeypatch, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=70m", "small", small], check=False, capture_output=True)
+    if done.returncode:
+        pytest.skip(f"no disk can be mounted here: {done.stderr.decode()}")
+    try:
+        monkeypatch.chdir(small)
+        plan = planned("a", "b", "c")
+        with pytest.raises(NexthamError, match=r"the disk (of results )?is full; make room"):
+            run(plan, engine=Filling)
+        assert not plan.folder.store("00000").exists()
+        (plan.folder.runs("00000") / "b" / "large").unlink()
+        assert run(plan).stored == 3
+        assert sorted(set(calls())) == ["a", "b", "c"]
+        assert calls().count("a") == 1
+        assert Store(plan.folder.store("00000")).ids
+    finally:
+        monkeypatch.undo()
+        subprocess.run(["umount", "-l", small], check=True)

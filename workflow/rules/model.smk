@@ -16,7 +16,7 @@ rule train:
         stage_version=1,
         settings=cfg.section("model", "train"),
         folder=f"{OUT}/training",
-        launch=cfg.launch.train,
+        launch=lambda wildcards: cfg.launch.train,
     shell:
         # The run folder outlives a killed job, so that training resumes; the checkpoint is copied when it is done.
         "{params.launch} nextham train {input.dataset:q} --split {input.split:q} -o {params.folder:q} --resume --restart"
