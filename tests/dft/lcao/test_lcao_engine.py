@@ -13,10 +13,11 @@ from nextham.dft.engine import Cause, RunError
 from nextham.dft.lcao import memory
 from nextham.dft.lcao.engine import LCAOEngine
 from nextham.dft.lcao.grid import grid_shape
-from nextham.dft.lcao.settings import H0Definition
+from nextham.dft.lcao.settings import H0Definition, LCAOSettings
 from nextham.exceptions import InputError
 from nextham.physics.bands import eigenproblem
 from nextham.physics.symmetry import onsite_antihermitian, permuted, rotated, supercell
+from nextham.structures.prototypes import crystal
 from nextham.units import BOHR_ANG
 
 
@@ -251,6 +252,22 @@ def test_rescue_finds_what_a_first_attempt_misses(settings, converged, tmp_path)
     assert log.count("# Mixing(") == 2
     assert float(re.findall(r"drho (\S+)", log)[39]) > 0.1  # the first attempt is far from any solution
     assert largest_difference(rescued, converged.system, ("hamiltonian",)) < 1e-4  # eV; both stop at scf_thr
+
+
+def test_what_was_tried_is_told_where_the_first_mixing_did_not_do(tmp_path):
+    hasty = LCAOSettings(ecutwfc_ry=20, kmesh=(2, 2, 2), scf_nmax=3, scf_thr=1e-3)
+    result = LCAOEngine(hasty).scf(crystal("A4", "Si", a_ang=5.431), id="Si", folder=tmp_path)
+    assert [(a["beta"], a["outcome"]) for a in result.attempts] == [(0.7, "unconverged"), (0.2, "converged")]
+    easy = LCAOEngine(hasty.model_copy(update={"scf_nmax": 9}))
+    assert easy.scf(crystal("A4", "Si", a_ang=5.431), id="Si", folder=tmp_path).attempts == ()
+
+
+def test_more_smearing_is_the_last_try_and_only_where_it_is_asked_for(settings, tmp_path):
+    hopeless = settings.model_copy(update={"scf_nmax": 1, "scf_thr": 1e-9, "rescue_smearing_sigma_ry": 0.05})
+    error = refused(LCAOEngine(hopeless), cell_of_two(), tmp_path, "scf")
+    assert [a["smearing_sigma_ry"] for a in error.attempts] == [0.015, 0.015, 0.015, 0.05]
+    once = hopeless.model_copy(update={"rescue": False})
+    assert len(refused(LCAOEngine(once), cell_of_two(), tmp_path, "scf").attempts) == 1
 
 
 def test_unknown_device_and_folder(settings):
