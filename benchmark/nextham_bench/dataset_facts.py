@@ -21,6 +21,7 @@ from nextham_bench.metrics.gauge_mae import COLUMNS, gauge_errors
 
 if TYPE_CHECKING:
     from nextham.data.ledger import Entry
+    from nextham.data.remote import Location
     from nextham.data.store import Store
 
 _H0: Final = COLUMNS.index("h0")
@@ -152,7 +153,7 @@ def dataset_facts(store: Store, *, name: str = "", sample: int | None = None, jo
     known = [(entry, elements_of(entry)) for entry in failed]
     systems = Counter(row.crystal_system for row in rows)
     return DatasetFacts(
-        name=name or store.path.resolve().name,
+        name=name or (store.path.resolve().name if isinstance(store.path, Path) else store.path.name),
         n_structures=len(rows),
         n_failed=len(failed),
         n_compositions=store.manifest["reduced_formula"].nunique(),
@@ -230,7 +231,7 @@ def _errors(store: Store, sample: int | None, jobs: int) -> tuple[dict[str, dict
     return {b: {e: float(np.mean(values)) for e, values in of.items()} for b, of in found.items()}, len(able)
 
 
-def _measure(path: Path, id: str) -> dict[str, dict[str, float]]:
+def _measure(path: Location, id: str) -> dict[str, dict[str, float]]:
     """|H - H0| of one structure by breakdown and element, meV: real part of ↑↑, protocol full."""
     from nextham.data.store import Store
 
