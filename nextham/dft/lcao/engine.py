@@ -117,17 +117,16 @@ class LCAOEngine:
         start, clock = time.perf_counter(), _Clock()
         kmesh = mesh_of(structure, self.settings)
         work = self._workspace(structure, id=id, n_k=KMesh.count(kmesh))
-        h0 = work.h0
+        loop = Loop(work.potential, work.integrator, self.settings, id=id)
+        of_atoms = self.settings.h0_definition is H0Definition.ATOMIC_DENSITY
+        h0 = work.fixed.hamiltonian(loop.first.matrix) if of_atoms else work.h0
         times = clock.read("h0")
         mesh = KMesh.of(kmesh)
-        kspace = KSpace(work.crystal, work.fixed, mesh, device=self._device, id=id)
         try:
-            found = Loop(work.potential, work.integrator, kspace, self.settings, id=id).run()
+            found = loop.run(KSpace(work.crystal, work.fixed, mesh, device=self._device, id=id))
         except RunError as error:
             _write_log(folder, [str(error), error.log_tail])
             raise
-        of_atoms = self.settings.h0_definition is H0Definition.ATOMIC_DENSITY
-        h0 = work.fixed.hamiltonian(found.first) if of_atoms else work.h0
         operators = {"h0": h0, "hamiltonian": work.fixed.hamiltonian(found.potential)}
         ions = ion_energy(work.crystal, work.potential.grid)
         facts = {**_scf_facts(found, ions, kmesh), "wall_time_s": time.perf_counter() - start}
