@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Sized
 from difflib import get_close_matches
 from pathlib import Path
@@ -116,6 +117,7 @@ def run(app: object, name: str) -> None:
     """
     if not any(os.environ.get(name) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")):
         os.environ["OPENBLAS_NUM_THREADS"] = "1"  # read when numpy is first imported, inside a command
+    warnings.showwarning = lambda message, *_, **__: print(f"{name}: warning: {message}", file=sys.stderr)  # noqa: T201
     try:
         app()  # type: ignore[operator]
     except NexthamError as error:
