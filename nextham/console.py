@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -181,6 +182,7 @@ def run(app: object, name: str) -> None:
     """
     if not any(os.environ.get(name) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")):
         os.environ["OPENBLAS_NUM_THREADS"] = "1"  # read when numpy is first imported, inside a command
+    warnings.showwarning = lambda message, *_, **__: print(f"{name}: warning: {message}", file=sys.stderr)  # noqa: T201
     try:
         app()  # type: ignore[operator]
     except NexthamError as error:

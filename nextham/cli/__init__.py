@@ -15,6 +15,7 @@ from nextham.cli import (
     distribute,
     engine,
     exchange,
+    explain,
     fit,
     infer,
     species,
@@ -42,6 +43,7 @@ for module in (
     distribute,
     fit,
     infer,
+    explain,
     species,
     configuration,
 ):

@@ -59,13 +59,26 @@ def leave(x: Tensor, turn: Tensor) -> Tensor:
     return torch.bmm(turn.transpose(1, 2), x)
 
 
+class Attention(nn.Module):
+    """α = envelope exp(logit) / (1 + Σ_j envelope exp(logit)) of each edge, per head.
+
+    The 1 in the denominator lets an atom listen to nobody and keeps α continuous when a neighbour enters. α' is α
+    without the envelope in the numerator, times a typical number of neighbours. A module, so that hooks see α.
+    """
+
+    def forward(self, logits: Tensor, edges: Edges, n_atoms: int) -> tuple[Tensor, Tensor]:
+        """Logits (n_edges, n_heads) -> α and α' of the same shape."""
+        weight = torch.exp(10 * torch.tanh(logits / 10))  # bounded, so that no maximum has to be subtracted
+        inside = weight * edges.envelope[:, None]
+        total = (1 + sum_into(n_atoms, edges.i, inside)).index_select(0, edges.i)
+        return inside / total, _NEIGHBOURS * weight / total
+
+
 class Block(nn.Module):
     """Attention block with explicit edge features.
 
     v = Φ(x_i, x_j, e) in the edge's frame; logit = q_i · v + b(d, Z_i, Z_j, scalars of v);
-    α = envelope exp(logit) / (1 + Σ_j envelope exp(logit)); x_i += Σ_j α v; e += α' v, where α' lacks
-    the envelope, so that edges beyond the graph cutoff are still refined. The 1 in the denominator
-    lets an atom listen to nobody and keeps α continuous when a neighbour enters.
+    x_i += Σ_j α v; e += α' v, where α' lacks the envelope, so that edges beyond the graph cutoff are still refined.
     """
 
     head: Tensor  # (channels,) of each channel
@@ -82,6 +95,7 @@ class Block(nn.Module):
         self.mix = EdgeLinear(hidden, 3 * c, c, stage=stage)
         self.gates = perceptron(n_invariants + c, settings.width, n_irreps * c + c + self.n_heads)
         self.value = EdgeLinear(hidden, c, c, stage=stage)
+        self.attention = Attention()
         self.to_node, self.to_edge = IrrepLinear(hidden, c, c), EdgeLinear(hidden, c, c, stage=stage)
         self.node_inner, self.node_outer = IrrepLinear(hidden, c, c), IrrepLinear(hidden, c, c)
         self.node_gates = perceptron(c, settings.width, n_irreps * c)
@@ -119,9 +133,9 @@ class Block(nn.Module):
         heads = (query * v).sum(dim=1).reshape(len(v), self.n_heads, c // self.n_heads).sum(dim=2)
         logits = heads / (v.shape[1] * c / self.n_heads) ** 0.5 + bias
         v = self.value(v)
-        message, update = self._weigh(logits, v, edges, n_atoms=len(offered))
-        total = sum_into(len(offered), edges.i, leave(message, edges.turn))
-        e = e + self.to_edge(update)
+        alpha, beta = (spread(a, self.head)[:, None] for a in self.attention(logits, edges, len(offered)))
+        total = sum_into(len(offered), edges.i, leave(alpha * v, edges.turn))
+        e = e + self.to_edge(beta * v)
         if not self.trace_grad:
             return total, e, None
         grown, z = self.edge_gradient(self.edge_norm(e))
@@ -138,14 +152,6 @@ class Block(nn.Module):
             return x, None
         grown, z = self.node_gradient(self.node_norm(x))
         return x + grown, z
-
-    def _weigh(self, logits: Tensor, v: Tensor, edges: Edges, *, n_atoms: int) -> tuple[Tensor, Tensor]:
-        """Return α v with and α' v without the envelope in the numerator."""
-        weight = torch.exp(10 * torch.tanh(logits / 10))  # (n_edges, n_heads), bounded: no maximum to be subtracted
-        inside = weight * edges.envelope[:, None]
-        total = (1 + sum_into(n_atoms, edges.i, inside)).index_select(0, edges.i)
-        alpha, beta = (spread(w / total, self.head)[:, None] for w in (inside, weight * _NEIGHBOURS))
-        return alpha * v, beta * v
 
 
 _NEIGHBOURS = 20.0  # typical number of neighbours: edge updates are as large as one message of a uniform attention

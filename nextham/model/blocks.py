@@ -27,7 +27,7 @@ class Group(OnDevice):
     paths: slice  # among all paths of the list
     layout: SpinIrreps
     transform: Tensor  # (n_block, n_block) irreps of one spin component = transform @ block
-    turns: tuple[tuple[Tensor, ...], ...]  # how spin couples to L, none for a spin scalar
+    turns: tuple[Tensor, ...]  # how spin couples to L, none for a spin scalar
     path_of_component: Tensor  # (n_comp,)
     shell_pair_of_path: Tensor  # (n_paths,)
     n_shell_pairs: int

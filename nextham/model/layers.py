@@ -148,8 +148,8 @@ def interval_shares(distance: Tensor, borders_ang: tuple[float, ...]) -> Tensor:
 
     Across a border they trade over ``2 * HANDOVER_ANG`` along x³ (10 - 15 x + 6 x²), twice differentiable.
     """
-    past = (distance[:, None] - distance.new_tensor(borders_ang)) / (2 * HANDOVER_ANG) + 0.5
-    x = past.clamp(0, 1)
+    past = torch.stack([distance - border for border in borders_ang], dim=1)  # numbers need no copy to the device
+    x = (past / (2 * HANDOVER_ANG) + 0.5).clamp(0, 1)
     risen = nn.functional.pad(x**3 * (10 - 15 * x + 6 * x * x), (1, 0), value=1.0)
     return risen - nn.functional.pad(risen[:, 1:], (0, 1))
 
