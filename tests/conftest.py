@@ -17,6 +17,7 @@ from nextham.core import LCAOSystem, OrbitalBasis
 from nextham.dft.engine import RunResult
 from nextham.testing import magnetic, synthetic_system, zincblende
 
+collect_ignore_glob = ["*conftest.py"]  # no doctests in them, and several of one name
 EXAMPLES = Path(__file__).parent.parent / "examples" / "abacus-runs"
 
 
