@@ -8,7 +8,7 @@ from pathlib import Path
 from nextham.campaign.folder import CampaignFolder
 from nextham.campaign.history import History
 from nextham.campaign.lock import held, holder
-from nextham.campaign.plan import Plan
+from nextham.campaign.plan import Plan, write_planned
 from nextham.exceptions import InputError, WriteError
 
 
@@ -39,6 +39,8 @@ def retry(plan: Plan, *, ids: Collection[str] = (), causes: Collection[str] = ()
                 history.retry(here)
                 plan.folder.receipt(name).unlink(missing_ok=True)
         found += here
+    if found:
+        write_planned(plan, requests=1)  # else the workflow takes the dataset for done, whatever it lacks
     if missing := sorted(set(ids) - set(found)):
         others = f" (with the causes {', '.join(causes)})" if causes else ""
         raise InputError(f"{missing[0]} is not in quarantine{others}; nextham campaign status lists what is")

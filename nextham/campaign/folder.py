@@ -22,6 +22,7 @@ class CampaignFolder:
     campaign/config.json       what the jobs are run with
     campaign/recipe.json       what every number follows from; chunks of two recipes never mix
     campaign/plan.json         one row per chunk: structures, cost, cores, memory
+    campaign/planned           changes with what the chunks hold, and where another try is asked for
     campaign/chunks/00000.json the structures of a chunk
     campaign/ledgers/...       what happened to them, one line an event, never rewritten
     campaign/runs/00000/ID/    where an engine works; kept or archived runs stay here
@@ -55,6 +56,16 @@ class CampaignFolder:
     def plan(self) -> Path:
         """The table of chunks."""
         return self.own / "plan.json"
+
+    @property
+    def planned(self) -> Path:
+        """The file that the workflow takes for the plan: it is another where the dataset will be another."""
+        return self.own / "planned"
+
+    @property
+    def requests(self) -> Path:
+        """How often somebody has asked for another try of structures."""
+        return self.own / "requests.json"
 
     @property
     def crystals(self) -> Path:

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from nextham.exceptions import InputError, WriteError
+from nextham.exceptions import InputError
 from nextham.files import partial
 from nextham.workers import began
 
@@ -133,14 +133,17 @@ def holder(path: Path) -> Holder | None:
 
 def _created(path: Path, me: Holder) -> bool:
     """Create the file with its content at once, or not if there is one."""
+    text = json.dumps(dataclasses.asdict(me)) + "\n"
     with partial(path) as part:
-        part.write_text(json.dumps(dataclasses.asdict(me)) + "\n")
+        part.write_text(text)
         try:
-            os.link(part, path)
+            try:
+                os.link(part, path)
+            except PermissionError:  # a file system without links: then its content comes a moment later
+                with path.open("x") as file:
+                    file.write(text)
         except FileExistsError:
             return False
-        except OSError as error:
-            raise WriteError.of(path, error) from error
     return True
 
 
@@ -173,7 +176,7 @@ def _remove(path: Path, owner: Holder) -> None:
     except FileNotFoundError:
         return
     if holder(aside) != owner:
-        with contextlib.suppress(FileExistsError):
+        with contextlib.suppress(OSError):
             os.link(aside, path)
     aside.unlink()
 

@@ -125,10 +125,28 @@ def make_plan(folder: CampaignFolder, items: Sequence[Item], shape: Shape) -> Pl
         write_chunk(folder, name, members)
         rows[name] = {key: value for key, value in vars(chunk).items() if key != "name"}
     write_json(folder.plan, rows, lines=True)
+    write_planned(Plan(folder))
     for name in set(folder.known_chunks()) - set(chunks):
         if not folder.started(name):
             folder.chunk(name).unlink()
     return Plan(folder)
+
+
+def write_planned(plan: Plan, *, requests: int = 0) -> None:
+    """Write the file that the workflow takes for the plan.
+
+    Args:
+        plan: of the campaign.
+        requests: for another try, beside those that there have been.
+
+    Raises:
+        WriteError: if it cannot be written.
+    """
+    path = plan.folder.requests
+    asked = (read_json(path, mend="remove it")["requests"] if path.is_file() else 0) + requests
+    if requests:
+        write_json(path, {"requests": asked})
+    write_json(plan.folder.planned, {"chunks": {name: plan[name].sha256 for name in plan}, "requests": asked})
 
 
 def divided(folder: CampaignFolder, items: Sequence[Item], shape: Shape) -> dict[str, list[Item]]:

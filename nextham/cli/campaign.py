@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -60,6 +61,7 @@ def compute(
     from nextham.campaign.chunk import compute as run
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that running jobs are ended too
+    os.environ.setdefault("OMP_NUM_THREADS", str(cores))  # what its processes share
     work = _config(results).work()
     row = work.plan[chunk]
     threads = work.shape.threads

@@ -99,6 +99,20 @@ def test_only_what_a_change_concerns_is_done_again(campaign):
 
 
 @pytest.mark.slow
+def test_another_try_is_made_by_the_next_run(campaign):
+    write_crystals(Path("crystals"), "e-unconverged")
+    good(campaign())
+    assert sorted(calls()) == [*IDS, "e-unconverged"]
+    assert idle(campaign())
+    asked = subprocess.run(["bin/nextham", "campaign", "retry", "results"], capture_output=True, text=True, check=True)
+    assert asked.stdout == "1 structures will be tried again: run the workflow\n"
+    said = good(campaign())
+    assert said.count("rule chunk:") == 1
+    assert sorted(calls()) == [*IDS, "e-unconverged", "e-unconverged"]
+    assert idle(campaign())
+
+
+@pytest.mark.slow
 def test_two_workflows_in_one_results_folder(campaign, tmp_path):
     write_crystals(Path("crystals"), *(f"slow-{k}" for k in range(8)))
     os.environ["FAKE_SLOW_S"] = "3"

@@ -25,7 +25,7 @@ checkpoint plan:
     input:
         [WORK.folder.crystals] if cfg.source.built else [],
     output:
-        f"{OUT}/campaign/planned",
+        WORK.folder.planned,
     log:
         f"{OUT}/logs/plan.log",
     params:
@@ -37,12 +37,12 @@ checkpoint plan:
             "source", "engine", "species", cfg.engine, "campaign"
         ),
     shell:
-        "nextham campaign plan {params.results:q} 2>&1 | tee {log:q} && touch {output:q}"
+        "nextham campaign plan {params.results:q} 2>&1 | tee {log:q}"
 
 
 rule chunk:
     input:
-        ancient(f"{OUT}/campaign/planned"),
+        ancient(WORK.folder.planned),
     output:
         f"{OUT}/chunks/{{chunk}}.json",
     log:
@@ -67,8 +67,10 @@ rule chunk:
 rule dataset:
     input:
         lambda wildcards: (
-            checkpoints.plan.get()
-            and expand(f"{OUT}/chunks/{{chunk}}.json", chunk=PLAN)
+            [
+                *checkpoints.plan.get().output,
+                *expand(f"{OUT}/chunks/{{chunk}}.json", chunk=PLAN),
+            ]
         ),
     output:
         directory(f"{OUT}/dataset"),
