@@ -17,7 +17,7 @@ from nextham.dft.settings import RecipeSettings, SpeciesSettings
 from nextham.dft.species.source import check_source, open_source
 from nextham.exceptions import InputError
 from nextham.model.settings import ModelSettings
-from nextham.structures.settings import CrystalSettings
+from nextham.structures.settings import CrystalSettings, MaterialsProjectSettings, PrepareSettings
 from nextham.studies import AblationSettings, CurveSettings
 from nextham.train.settings import FitSettings, TrainSettings
 
@@ -30,10 +30,10 @@ class SourceSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["abacus-runs", "prototypes", "structures"] = Field(
+    kind: Literal["abacus-runs", "prototypes", "structures", "materials-project"] = Field(
         default="abacus-runs",
         description="abacus-runs: finished ABACUS runs are imported; prototypes: crystals are built on the spot, "
-        "structures: crystals are read from files, and computed by the engine.",
+        "structures: they are read from files, materials-project: they are fetched; and computed by the engine.",
     )
     paths: tuple[str, ...] = Field(
         default=("examples/abacus-runs",),
@@ -41,6 +41,13 @@ class SourceSettings(BaseModel):
     )
     crystals: CrystalSettings = Field(
         default_factory=CrystalSettings, description="Which crystals are built where kind is prototypes."
+    )
+    materials_project: MaterialsProjectSettings = Field(
+        default_factory=MaterialsProjectSettings, description="What is fetched where kind is materials-project."
+    )
+    prepare: PrepareSettings = Field(
+        default_factory=PrepareSettings,
+        description="What is done to structures before they are computed.",
     )
     chunk_size: int = Field(
         default=8, ge=1, description="Structures per job; a job is the unit that is repeated when killed."

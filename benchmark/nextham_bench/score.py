@@ -26,6 +26,7 @@ from nextham_bench.tables import Tables
 from nextham_bench.tasks import tasks
 
 if TYPE_CHECKING:
+    from nextham.data.remote import Location
     from nextham.data.store import Store
 
 __all__ = ["BaselineSource", "Request", "Source", "StoreSource", "data_hash", "score", "score_to", "summarised"]
@@ -35,8 +36,8 @@ __all__ = ["BaselineSource", "Request", "Source", "StoreSource", "data_hash", "s
 class Request:
     """What to score."""
 
-    reference: Path
-    prediction: Path | None = None  # a prediction store, or else ...
+    reference: Location
+    prediction: Location | None = None  # a prediction store, or else ...
     baseline: Baseline | None = None
     protocol: gauge_mae.Protocol = "full"
     split: Path | None = None
@@ -213,7 +214,7 @@ def _key(request: Request, reference: Store, prediction: Store | None, id: str) 
 
 
 @lru_cache(maxsize=1)
-def _opened(reference: Path, prediction: Path | None, baseline: Baseline | None) -> tuple[Store, Source]:
+def _opened(reference: Location, prediction: Location | None, baseline: Baseline | None) -> tuple[Store, Source]:
     from nextham.data.store import Store
 
     if baseline is not None:
@@ -233,7 +234,7 @@ def _measure(request: Request, id: str) -> Measured | str:
         return str(error)
 
 
-def _record(path: Path, store: Store, ids: Sequence[str]) -> DataRecord:
+def _record(path: Location, store: Store, ids: Sequence[str]) -> DataRecord:
     return DataRecord(
         name=path.name,
         sha256=data_hash(store, ids),

@@ -75,7 +75,7 @@ class NothingStoredError(NexthamError):
         self.summary = summary
 
 
-def collect(jobs: Sequence[Job], target: Target, rules: Rules, *, workers: int = 1) -> Summary:
+def collect(jobs: Sequence[Job], target: Target, rules: Rules, *, workers: int = 1, apart: bool = False) -> Summary:
     """Make each system, check it and write it; what fails goes to the ledger with its reason.
 
     Args:
@@ -83,6 +83,7 @@ def collect(jobs: Sequence[Job], target: Target, rules: Rules, *, workers: int =
         target: the store.
         rules: what is asked of each record.
         workers: processes that make and check systems; one: this process.
+        apart: ... but for one of its own, where making a system may end its process.
 
     Raises:
         WriteError: if the store cannot be written, e.g. to a full disk; the ledger beside it is kept.
@@ -94,7 +95,7 @@ def collect(jobs: Sequence[Job], target: Target, rules: Rules, *, workers: int =
     )
     entries: dict[str, Entry] = {}
     skipped: Counter[str] = Counter()
-    with writer, closing(_outcomes(jobs, rules, workers)) as outcomes:  # closed: no process outlives an error
+    with writer, closing(_outcomes(jobs, rules, workers, apart)) as outcomes:  # closed: no process outlives an error
         ledger.path.unlink(missing_ok=True)  # of a campaign that was killed: each of its structures is seen to again
         for outcome in outcomes:
             entry = _written(outcome, writer, rules.stage)
@@ -113,7 +114,7 @@ def collect(jobs: Sequence[Job], target: Target, rules: Rules, *, workers: int =
     return summary
 
 
-def _outcomes(jobs: Sequence[Job], rules: Rules, workers: int) -> Generator[Outcome, None, None]:
+def _outcomes(jobs: Sequence[Job], rules: Rules, workers: int, apart: bool) -> Generator[Outcome, None, None]:
     """Yield what an interrupted campaign had finished, then the rest as it is made; each with its own progress."""
     left = {job.id: job for job in jobs}
     useless: dict[str, str] = {}
@@ -126,7 +127,7 @@ def _outcomes(jobs: Sequence[Job], rules: Rules, workers: int) -> Generator[Outc
             del left[id]
             yield found
     waiting = list(left.values())
-    with Workers([partial(_outcome, job, rules) for job in waiting], workers) as made:
+    with Workers([partial(_outcome, job, rules) for job in waiting], workers, apart=apart) as made:
         for k, result in track(made, rules.stage, total=len(waiting)):
             id = waiting[k].id
             outcome = lost(id, rules.stage, result) if isinstance(result, Died) else result

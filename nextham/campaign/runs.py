@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from nextham.campaign.collect import Job, Summary, Target, collect
 from nextham.campaign.outcome import Rules
@@ -17,9 +17,6 @@ from nextham.campaign.settings import DatasetSettings
 from nextham.core import OPERATORS, Structure
 from nextham.dft.engine import Engine, RunResult
 from nextham.exceptions import InputError, NexthamError
-
-if TYPE_CHECKING:
-    from nextham.dft.abacus.reader import FinishedRun
 
 
 class Task(StrEnum):
@@ -83,15 +80,37 @@ def run_structures(
     return summary
 
 
+class Readable(Protocol):
+    """One structure that a program has finished, in files of its own."""
+
+    @property
+    def id(self) -> str:
+        """Structure id."""
+        ...
+
+    @property
+    def path(self) -> Path | None:
+        """Where it lies, for people."""
+        ...
+
+    def read(self) -> RunResult:
+        """Read it.
+
+        Raises:
+            NexthamError: if its files cannot be used.
+        """
+        ...
+
+
 def import_runs(
-    runs: Sequence[FinishedRun],
+    runs: Sequence[Readable],
     target: Target,
     *,
     settings: DatasetSettings,
     required: Collection[str] = tuple(OPERATORS),
     workers: int = 1,
 ) -> Summary:
-    """Read finished ABACUS runs, check them and write a store.
+    """Read what other programs have finished, check it and write a store.
 
     Args:
         runs: what to read; one that cannot be read goes to the ledger.
@@ -103,13 +122,51 @@ def import_runs(
     Raises:
         NexthamError: if two runs have one id, or none gave a record and the target may not be empty.
     """
-    first: dict[str, FinishedRun] = {}
+    _unique_ids(runs)
+    return collect(
+        [Job(run.id, run.read) for run in runs], target, Rules("import", settings, required), workers=workers
+    )
+
+
+class Foreign(Readable, Protocol):
+    """... whose files come from somewhere else, and may be anything."""
+
+    def fingerprint(self) -> str:
+        """Return a hash of all that the result follows from, without reading much."""
+        ...
+
+
+def import_foreign(
+    runs: Sequence[Foreign],
+    target: Target,
+    *,
+    settings: DatasetSettings,
+    required: Collection[str] = tuple(OPERATORS),
+    workers: int = 1,
+) -> Summary:
+    """Do the same with files from elsewhere: each is read in another process, which it may take down with it.
+
+    What was read is kept in ``STORE.records`` until the store is written, and not read again after an interruption.
+
+    Raises:
+        NexthamError: like :func:`import_runs`.
+    """
+    _unique_ids(runs)
+    rules = Rules("import", settings, required)
+    kept = target.path.with_name(f"{target.path.name}.records")
+    jobs = [Job(run.id, run.read, Saved(kept / run.id, run.id, rules, run.fingerprint)) for run in runs]
+    summary = collect(jobs, target, rules, workers=workers, apart=True)
+    if kept.is_dir() and not any(kept.iterdir()):
+        kept.rmdir()
+    return summary
+
+
+def _unique_ids(runs: Sequence[Readable]) -> None:
+    first: dict[str, Readable] = {}
     for run in runs:
         if run.id in first:
             raise InputError(f"{run.path} and {first[run.id].path} are both called {run.id}; rename one")
         first[run.id] = run
-    jobs = [Job(run.id, run.read) for run in runs]
-    return collect(jobs, target, Rules("import", settings, required), workers=workers)
 
 
 def load_structures(files: Iterable[Path]) -> list[tuple[str, Structure | NexthamError]]:

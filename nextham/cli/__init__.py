@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from nextham import __version__
-from nextham.cli import abacus, configuration, data, engine, fit, infer, species, structures
+from nextham.cli import abacus, configuration, data, distribute, engine, exchange, fit, infer, species, structures
 from nextham.console import run
 
 app = typer.Typer(
@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for module in (structures, abacus, engine, data, fit, infer, species, configuration):
+for module in (structures, abacus, exchange, engine, data, distribute, fit, infer, species, configuration):
     module.register(app)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-StorePath = Annotated[Path, typer.Argument(help="A store.")]
+StorePath = Annotated[str, typer.Argument(help="A store: a folder, or an address (https, s3, hf).")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Settings = Annotated[str | None, typer.Option("--settings", help="YAML file, or YAML/JSON text.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
@@ -32,9 +32,9 @@ def info(
     opened = Store(store)
     facts = store_facts(opened)
     if split is not None:
-        subsets = Split.load(split).checked(opened.ids, str(store)).ids
+        subsets = Split.load(split).checked(opened.ids, store).ids
         facts["split"] = {name: len(ids) for name, ids in subsets.items()}
-    _print(facts, str(store), as_json)
+    _print(facts, store, as_json)
 
 
 def show(
@@ -82,7 +82,7 @@ def split(
     if (shorten is None) != (size is None):
         raise InputError("--shorten and --size belong together; give both or neither")
     if shorten is not None and size is not None:
-        whole = Split.load(shorten).checked(opened.ids, str(store))
+        whole = Split.load(shorten).checked(opened.ids, store)
         made = shortened(whole, "train", size, manifest=opened.manifest, seed=chosen.seed)
     else:
         made = make_split(opened.manifest, chosen)
@@ -90,14 +90,20 @@ def split(
     typer.echo(f"{output}: " + ", ".join(f"{name} {len(ids)}" for name, ids in made.ids.items()))
 
 
-def verify(store: StorePath) -> None:
-    """Compare every file and record of a store with the checksum it was written with."""
+def verify(
+    store: StorePath,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes.")] = 1,
+) -> None:
+    """Compare every file and record of a store with the checksum it was written with.
+
+    What a download brought is mended by the same download again.
+    """
     from nextham.data.store import Store
     from nextham.data.verify import verify as verified
     from nextham.exceptions import InputError
 
     opened = Store(store)
-    problems = verified(opened)
+    problems = verified(opened, jobs=jobs)
     for problem in problems:
         typer.echo(problem)
     if problems:

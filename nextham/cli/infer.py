@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from nextham.campaign.prediction import Query, Report
     from nextham.data.ledger import Entry
+    from nextham.data.remote import Location
     from nextham.dft.lcao.settings import LCAOSettings
     from nextham.dft.species.source import SpeciesSource
     from nextham.predict import Predictor
@@ -46,10 +47,10 @@ def register(app: typer.Typer) -> None:
 def predict(  # noqa: PLR0913  (options)
     *,
     source: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
-            help="A store with H0 and S; or crystals (.cif, .vasp, .extxyz, POSCAR, STRU, or folders that hold them), "
-            "whose S and H0 the embedded engine computes."
+            help="A store with H0 and S, a folder or an address; or crystals (.cif, .vasp, .extxyz, POSCAR, STRU, or "
+            "folders that hold them), whose S and H0 the embedded engine computes."
         ),
     ],
     checkpoint: Annotated[
@@ -118,6 +119,7 @@ def predict(  # noqa: PLR0913  (options)
     """
     from nextham.campaign import Target
     from nextham.campaign.prediction import plan, predict_all
+    from nextham.data.remote import located
     from nextham.physics.nearnull import FLOOR
     from nextham.predict import Predictor
     from nextham.predict.plot import check_bands
@@ -128,15 +130,17 @@ def predict(  # noqa: PLR0913  (options)
     predictor = Predictor(
         checkpoint, device=device.value, max_memory_gb=max_memory_gb, other_species=other_species, floor=floor
     )
-    if _is_store(source):
+    places = [located(each) for each in source]
+    if _is_store(places):
         given = {"--settings": settings, "--species": species, "--species-lock": species_lock}
         _refuse({**given, "--pseudo-dir": pseudo_dir, "--orbital-dir": orbital_dir}, "a store has its S and H0")
-        queries = _of_store(source[0], predictor, (split, subset, id or []), supercell)
+        queries = _of_store(places[0], predictor, (split, subset, id or []), supercell)
     else:
         _refuse({"--split": split}, "a split is of a store, but crystals are given")
         options = folders_of(pseudo_dir, orbital_dir)
         chosen, found = chosen_engine(settings, EngineName.LCAO, options, (species, species_lock))
-        queries = _of_files(source, predictor, (chosen.lcao, found), id or [], supercell)
+        files = [place for place in places if isinstance(place, Path)]
+        queries = _of_files(files, predictor, (chosen.lcao, found), id or [], supercell)
     if dry_run:
         _print_plan(*plan(queries, predictor), as_json)
         return
@@ -144,11 +148,11 @@ def predict(  # noqa: PLR0913  (options)
     _print_report(report, as_json)
 
 
-def _is_store(source: Sequence[Path]) -> bool:
+def _is_store(source: Sequence[Location]) -> bool:
     from nextham.data.layout import ABOUT
     from nextham.exceptions import InputError
 
-    stores = [path for path in source if (path / ABOUT).is_file()]
+    stores = [path for path in source if not isinstance(path, Path) or (path / ABOUT).is_file()]
     if stores and len(source) > 1:
         raise InputError(f"{stores[0]} is a store: predict it alone, or give crystals only")
     return bool(stores)
@@ -163,7 +167,7 @@ def _refuse(options: dict[str, object], why: str) -> None:
 
 
 def _of_store(
-    path: Path,
+    path: Location,
     predictor: Predictor,
     which: tuple[Path | None, str, Sequence[str]],
     repeats: tuple[int, int, int] | None,

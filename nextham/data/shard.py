@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 
+from nextham import __version__
 from nextham.core import OrbitalBasis, PairList, Provenance, Structure
 from nextham.core._arrays import offsets
 from nextham.data.certificate import Certificate
+from nextham.data.layout import SCHEMA_VERSION, check_version
 from nextham.data.record import STORED, Record, Rows, rows_of_mask
+from nextham.data.remote import Location, RemotePath, concurrently
 from nextham.data.settings import StoreSettings
 from nextham.exceptions import InputError
 from nextham.files import check_plain
+
+if TYPE_CHECKING:
+    from nextham.data.ranged import Ranged
 
 Described = TypeVar("Described", Provenance, Certificate)
 INDEX: Final = {  # read whole when a shard is opened
@@ -36,7 +43,8 @@ INDEX: Final = {  # read whole when a shard is opened
 def write_shard(path: Path, records: Sequence[Record], settings: StoreSettings) -> None:
     """Write records as a new Zarr group."""
     about = [record.about for record in records]
-    group = zarr.create_group(path, zarr_format=3, attributes={"records": about})
+    attributes = {"schema_version": SCHEMA_VERSION, "code_version": __version__, "records": about}
+    group = zarr.create_group(path, zarr_format=3, attributes=attributes)
     structures = [record.structure for record in records]
     index: dict[str, NDArray[Any]] = {
         "atom_ptr": offsets([len(s) for s in structures]),
@@ -59,13 +67,24 @@ def write_shard(path: Path, records: Sequence[Record], settings: StoreSettings) 
 
 def content_of(path: Path) -> tuple[int, str]:
     """Return the bytes of a folder's files, and the sha256 over their sorted names and contents."""
-    digest, size = hashlib.sha256(), 0
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        with file.open("rb") as stream:
-            own = hashlib.file_digest(stream, "sha256").hexdigest()
-        digest.update(f"{file.relative_to(path).as_posix()} {own}\n".encode())
-        size += file.stat().st_size
-    return size, digest.hexdigest()
+    files = [p for p in path.rglob("*") if p.is_file()]
+    return sum(file.stat().st_size for file in files), digest_of(
+        {file.relative_to(path).as_posix(): sha256_of(file) for file in files}
+    )
+
+
+def sha256_of(file: Path) -> str:
+    """Return the sha256 of a file."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest_of(files: Mapping[str, str]) -> str:
+    """Return the sha256 of a shard from those of its files, by their names in its folder."""
+    digest = hashlib.sha256()
+    for name in sorted(files, key=lambda name: name.split("/")):
+        digest.update(f"{name} {files[name]}\n".encode())
+    return digest.hexdigest()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,22 +97,36 @@ class _Values:
 
 
 class Shard:
-    """A shard opened for reading: its index is in memory, its numbers are read when asked for."""
+    """A shard opened for reading: its index is in memory, its numbers are read when asked for.
 
-    def __init__(self, path: Path, basis: OrbitalBasis, ids: Sequence[str]) -> None:
+    Behind an address, what does not depend on each other is asked for at once.
+    """
+
+    def __init__(self, path: Location, basis: OrbitalBasis, ids: Sequence[str], *, files: Ranged | None = None) -> None:
+        """Args: path: the folder; basis: of all elements; ids: expected; files: how to reach it at an address."""
         self.path = path
         self._basis = basis
-        check_plain(path)
+        self._files = _reached(path) if files is None and isinstance(path, RemotePath) else files
+        if isinstance(path, Path):
+            check_plain(path)
         try:
-            self._group = zarr.open_group(path, mode="r", zarr_format=3)
-            self._about: list[dict[str, Any]] = list(self._group.attrs["records"])  # type: ignore[arg-type]
-            self._index = {name: self._whole(name) for name in INDEX}
+            self._group = zarr.open_group(self._files or str(path), mode="r", zarr_format=3)
+            attributes = self._group.attrs
+            check_version(attributes.get("schema_version", 1), attributes.get("code_version", "?"), path)
+            self._about: list[dict[str, Any]] = list(attributes["records"])  # type: ignore[arg-type]
+            self._index: dict[str, NDArray[Any]] = self._each(self._whole, INDEX)
             self._check(ids)
-            self._values = {name: self._values_of(name) for name in STORED if name in self._group}
+            found: dict[str, _Values | None] = self._each(self._values_of, STORED)
+            self._values = {name: values for name, values in found.items() if values is not None}
         except InputError:
             raise
         except Exception as error:  # whatever Zarr meets in a damaged folder
             raise self._damaged("its index", error) from None
+
+    def forget(self) -> None:
+        """Drop what is held of files behind an address, so that it is fetched again."""
+        if self._files is not None:
+            self._files.forget()
 
     def about(self, row: int) -> dict[str, Any]:
         """Return the id, checksum, provenance and certificate of a record as they were written."""
@@ -131,17 +164,33 @@ class Shard:
             self._basis.restricted(numbers.tolist()),
             pairs,
             self.meta(row),
-            {name: self._rows(name, row) for name in wanted},
+            self._each(partial(self._rows, row=row), wanted),
             dropped_ev=float(self._about[row].get("dropped_ev", 0.0)),
             rounding=float(self._about[row].get("rounding", 0.0)),
             certificate=self.certificate(row),
         )
 
+    def _each(self, function: Callable[[str], Any], names: Iterable[str]) -> dict[str, Any]:
+        """Return a function's results by the names."""
+        names = list(names)
+        found = concurrently(function, names) if self._files else [function(name) for name in names]
+        return dict(zip(names, found, strict=True))
+
     def _rows(self, name: str, row: int) -> Rows:
+        for _ in range(_TRIES - 1 if self._files else 0):
+            try:
+                return self._rows_once(name, row)
+            except _DamagedError:  # perhaps on its way only
+                self.forget()
+        return self._rows_once(name, row)
+
+    def _rows_once(self, name: str, row: int) -> Rows:
         values = self._values[name]
         mask = int(values.masks[row])
         try:
             numbers = np.asarray(values.array[values.ptr[row] : values.ptr[row + 1]], dtype=np.float64)
+        except InputError:
+            raise
         except Exception as error:  # whatever Zarr meets in a damaged file
             raise self._damaged(f"the {name} of {self._about[row]['id']}", error) from None
         if np.isnan(numbers).any():  # what Zarr fills in for a missing file
@@ -166,7 +215,9 @@ class Shard:
             raise self._damaged(name, "it is no array of integers or real numbers")
         return found
 
-    def _values_of(self, name: str) -> _Values:
+    def _values_of(self, name: str) -> _Values | None:
+        if name not in self._group:
+            return None
         masks = self._whole(f"{name}_rows")
         n_rows = np.array([len(rows_of_mask(mask)) for mask in masks.tolist()])
         ptr = offsets(n_rows * self._n_values)
@@ -194,15 +245,26 @@ class Shard:
             raise self._damaged("its index", "a pair names an atom that is not there")
         self._n_values = np.bincount(owner, weights=n_orb[atoms].prod(axis=1), minlength=n).astype(np.int64)
 
-    def _damaged(self, what: str, why: object) -> InputError:
+    def _damaged(self, what: str, why: object) -> _DamagedError:
         reason = " ".join(str(why).split()) or type(why).__name__
-        return InputError(
+        return _DamagedError(
             f"{self.path.parent}: {what} cannot be read from {self.path.name} ({reason}); "
             "the shard is damaged: fetch or pack it again"
         )
 
 
+class _DamagedError(InputError):
+    """What was written is not what was read."""
+
+
+def _reached(path: RemotePath) -> Ranged:
+    from nextham.data.ranged import Ranged
+
+    return Ranged(path)
+
+
 _POINTERS: Final = ("atom_ptr", "pair_ptr")
+_TRIES: Final = 3  # at reading what may be damaged on its way
 _MAX_INDEX_BYTES: Final = 2**32  # an index is read whole; a shard has up to some hundred structures
 
 

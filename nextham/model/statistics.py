@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from nextham.model.batch import Batch, Blocks, Group
+from nextham.model.batch import Batch
+from nextham.model.blocks import Blocks, Group
 from nextham.model.vocabulary import Vocabulary
 
 _SIZES = tuple(f"{which}_{name}" for which in ("onsite", "hopping") for name in ("h0", "overlap", "target"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -13,8 +14,9 @@ import numpy as np
 from nextham.core import Structure
 from nextham.core.system import check_id
 from nextham.exceptions import InputError, NexthamError
-from nextham.files import whole
-from nextham.structures.extxyz import atoms_of_frame, id_of_frame, split_frames
+from nextham.structures.extxyz import atoms_of_frame, notes_of_frame, split_frames
+from nextham.structures.identity import structure_sha256
+from nextham.structures.sourced import Sourced
 
 Reader = Callable[[Path], Structure]
 Named = tuple[str, Structure]  # id and crystal
@@ -82,6 +84,20 @@ class Found:
     id: str
     where: str  # the file, and the frame where it holds several
     crystal: Structure | NexthamError
+    notes: Mapping[str, str] = dataclasses.field(default_factory=dict)  # what a frame of extended XYZ says of itself
+
+    def sourced(self) -> Sourced:
+        """Return the crystal with where it comes from: what its frame says, or the name of the file.
+
+        Raises:
+            NexthamError: the reason, if it could not be read.
+        """
+        if isinstance(self.crystal, NexthamError):
+            raise self.crystal
+        known = {name: self.notes.get(name, "") for name in ("source", "licence")}
+        known["source"] = known["source"] or Path(self.where.partition(", frame ")[0]).name
+        facts = {name: text for name, text in self.notes.items() if name not in ("id", "sha256", *known)}
+        return Sourced(self.id, self.crystal, **known, facts=facts)
 
 
 def read_structure(path: str | Path, *, more: Mapping[str, Reader] = _NONE) -> Structure:
@@ -137,16 +153,12 @@ def read_each(path: str | Path, *, more: Mapping[str, Reader] = _NONE) -> list[F
     return [Found(id, str(path), readers[kind](path))]
 
 
-def write_extxyz(path: Path, crystals: Mapping[str, Structure]) -> None:
-    """Write crystals with their ids as extended XYZ; the file appears whole or not at all."""
-    import ase.io
-    from ase import Atoms
-
-    atoms = [
-        Atoms(s.numbers, positions=s.positions, cell=s.cell, pbc=True, info={"id": id}) for id, s in crystals.items()
-    ]
-    with whole(path) as part:
-        ase.io.write(part, atoms, format="extxyz")
+def read_or_reason(path: Path, *, more: Mapping[str, Reader] = _NONE) -> list[Found]:
+    """Return what :func:`read_each` does; of a file that cannot be read as a whole, the reason."""
+    try:
+        return read_each(path, more=more)
+    except NexthamError as error:
+        return [Found(id_of(path), str(path), error)]
 
 
 def _in_folder(folder: Path) -> list[Path]:
@@ -197,7 +209,8 @@ def _read_extxyz(path: Path) -> list[Found]:
 
 
 def _read_frame(frame: list[str], numbered: str, path: str, place: str) -> Found:
-    where, own = path + place, id_of_frame(frame)
+    where, notes = path + place, notes_of_frame(frame)
+    own = notes.get("id")
     id = own or numbered
     told = f"{where} ({id})" if place else where
     try:
@@ -205,9 +218,19 @@ def _read_frame(frame: list[str], numbered: str, path: str, place: str) -> Found
     except InputError as error:  # the id cannot even name a line of the ledger
         return Found(numbered, where, InputError(f"{where}: {error}"))
     try:
-        return Found(id, where, _of_atoms(told, atoms_of_frame(frame, told)))
+        crystal = _of_atoms(told, atoms_of_frame(frame, told))
+        _check_hash(crystal, notes.get("sha256", ""), told)
     except InputError as error:
-        return Found(id, where, error)
+        return Found(id, where, error, notes)
+    return Found(id, where, crystal, notes)
+
+
+def _check_hash(crystal: Structure, said: str, where: str) -> None:
+    if re.fullmatch("[0-9a-f]{64}", said) and said != structure_sha256(crystal):
+        raise InputError(
+            f"{where}: its sha256 is not that of its atoms, so they were changed after it was written; "
+            "take sha256=... out of the second line of the frame if that is meant"
+        )
 
 
 def _of_atoms(where: str, atoms: Any) -> Structure:

@@ -7,7 +7,7 @@ import pytest
 
 from nextham.core import Structure
 from nextham.exceptions import InputError
-from nextham.structures.prototypes import build, crystal, perturbed
+from nextham.structures.prototypes import crystal
 from nextham.structures.settings import CrystalSettings
 
 

@@ -24,7 +24,7 @@ rule score:
     log:
         f"{OUT}/logs/score/{{row}}.log",
     params:
-        stage_version=1,
+        stage_version=2,
         protocol=cfg.benchmark.protocol,
         subset=cfg.benchmark.subset,
         what=lambda wildcards: ROWS[wildcards.row],

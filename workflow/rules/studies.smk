@@ -60,7 +60,7 @@ use rule score as study_score with:
     log:
         f"{OUT}/logs/{{study}}/{{variant}}/score.log",
     params:
-        stage_version=1,
+        stage_version=2,
         protocol=cfg.benchmark.protocol,
         subset=cfg.benchmark.subset,
         what=lambda wildcards, input: [

@@ -37,7 +37,9 @@ class BaselineName(StrEnum):
 
 
 def score(  # noqa: PLR0913, PLR0917  # a command line's options are its arguments
-    reference: Annotated[Path, typer.Option(help="Dataset store with overlap, h0 and hamiltonian.")],
+    reference: Annotated[
+        str, typer.Option(help="Dataset store with overlap, h0 and hamiltonian: a folder or an address.")
+    ],
     prediction: Annotated[
         Path | None, typer.Option(help="Prediction store: Hamiltonians, or corrections to H0.")
     ] = None,
@@ -64,6 +66,7 @@ def score(  # noqa: PLR0913, PLR0917  # a command line's options are its argumen
     """Score a prediction store, or a baseline, against a reference store."""
     from rich.console import Console
 
+    from nextham.data.remote import located
     from nextham_bench.score import Request, score_to
     from nextham_bench.submission.archive import refuse_archive
     from nextham_bench.terminal import sentences, table
@@ -71,7 +74,7 @@ def score(  # noqa: PLR0913, PLR0917  # a command line's options are its argumen
     if prediction is not None:
         refuse_archive(prediction)
     request = Request(
-        reference=reference,
+        reference=located(reference),
         prediction=prediction,
         baseline=None if baseline is None else baseline.value,
         protocol=protocol.value,

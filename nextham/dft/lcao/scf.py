@@ -30,6 +30,7 @@ class SelfConsistent:
     potential: Tensor  # (n_values,) ⟨φ|V|φ⟩ of the last step's input density, Ry
     solution: Solution  # levels of that Hamiltonian
     fermi_ry: float
+    energy_ry: float  # of the electrons: all but that of the ions among themselves
     steps: int
     drho: float  # ∫|ρ_out - ρ_in| per electron
     log: tuple[str, ...]
@@ -43,8 +44,8 @@ class Loop:
     ) -> None:
         self._potential, self._kspace, self._settings, self._id = potential, kspace, settings, id
         self._n_electrons = float(potential.atoms.density.sum() * potential.grid.weight)
-        single = settings.mixed_precision and settings.scf_thr >= _MIXED_FROM_THR
-        self._change = _Changes(integrator, single=single)
+        self._integrator = integrator
+        self._single = settings.mixed_precision and settings.scf_thr >= _MIXED_FROM_THR
         self._log: list[str] = []
 
     def run(self) -> SelfConsistent:
@@ -74,20 +75,24 @@ class Loop:
     def _attempt(self, density: Tensor, mixing: Mixing) -> tuple[SelfConsistent | None, Tensor, float]:
         """Return the converged result or None, and the best input density with its error."""
         mixer = PulayMixer(mixing, self._potential.grid)
+        change = _Changes(self._integrator, single=self._single)  # rounding of a failed attempt is not taken over
         best, lowest = density, math.inf
         for step in range(1, self._settings.scf_nmax + 1):
-            matrix = self._change.matrix(self._potential.of_density(density))
+            potential, twice = self._potential.of_density(density)
+            matrix = change.matrix(potential)
             solution = self._kspace.solve(matrix, self._settings.smearing_sigma_ry)
-            output = self._change.density(solution.density_matrix)
+            output = change.density(solution.density_matrix)
             weight = self._potential.grid.weight
             output = output * (self._n_electrons / (output.sum() * weight))
-            change = (output - density).abs().sum() * (weight / self._n_electrons)
-            drho, fermi = torch.stack([change, solution.fermi]).cpu().tolist()
-            self._log.append(f"{step:4d}  drho {drho:.3e}  E_F {fermi:.8f} Ry")
+            error = (output - density).abs().sum() * (weight / self._n_electrons)
+            numbers = torch.stack([error, solution.fermi, solution.free_energy + twice])
+            drho, fermi, energy = numbers.cpu().tolist()
+            self._log.append(f"{step:4d}  drho {drho:.3e}  E_F {fermi:.8f} Ry  E(electrons) {energy:.9f} Ry")
             if not math.isfinite(drho):
                 return None, best, lowest
             if drho < self._settings.scf_thr:
-                return SelfConsistent(matrix, solution, fermi, step, drho, tuple(self._log)), density, drho
+                log = tuple(self._log)
+                return SelfConsistent(matrix, solution, fermi, energy, step, drho, log), density, drho
             if drho < lowest:
                 best, lowest = density, drho
             density = mixer.next(density, output)
