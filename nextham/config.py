@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from nextham.campaign.assignment import Assignment
+from nextham.campaign.folder import CampaignFolder
+from nextham.campaign.settings import CampaignSettings, EngineSettings
 from nextham.console import first_problem
 from nextham.data.settings import CheckSettings, SplitSettings, StoreSettings
 from nextham.dft.abacus.settings import AbacusSettings
@@ -50,8 +54,13 @@ class SourceSettings(BaseModel):
         description="What is done to structures before they are computed.",
     )
     chunk_size: int = Field(
-        default=8, ge=1, description="Structures per job; a job is the unit that is repeated when killed."
+        default=64, ge=1, description="Structures per job, at most; campaign.chunk_minutes makes jobs of equal length."
     )
+
+    @property
+    def built(self) -> bool:
+        """Whether the crystals have to be made before they can be planned: they come to RESULTS/crystals.extxyz."""
+        return self.kind == "prototypes"
 
     def items(self) -> list[str]:
         """Return the runs or structure files that the paths name, sorted, each once, or the ids of built crystals.
@@ -82,11 +91,18 @@ class SourceSettings(BaseModel):
             return (path / "abacus_scf").is_dir() or path.name.endswith(_ARCHIVES)
         return path.is_file() and (path.suffix.lower() in _STRUCTURES or path.name in ("STRU", "POSCAR", "CONTCAR"))
 
-    def chunks(self) -> dict[str, list[str]]:
-        """Return the items in chunks, by a four-digit name."""
-        items = self.items()
-        starts = range(0, len(items), self.chunk_size)
-        return {f"{k:04d}": items[start : start + self.chunk_size] for k, start in enumerate(starts)}
+    def listing(self) -> str:
+        """Return a hash of names, sizes and times of the files, none of which is read; of built crystals, their ids.
+
+        Raises:
+            InputError: as of items.
+        """
+        digest = hashlib.sha256()
+        for name in self.items():
+            paths = [] if self.built else [Path(name), Path(name, "abacus_scf")]
+            states = [path.stat() for path in paths if path.exists()]
+            digest.update(f"{name} {[(state.st_size, state.st_mtime_ns) for state in states]}\n".encode())
+        return digest.hexdigest()
 
 
 class BenchmarkSettings(BaseModel):
@@ -104,6 +120,18 @@ class BenchmarkSettings(BaseModel):
     )
 
 
+class LaunchSettings(BaseModel):
+    """How programs of the workflow are started."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    train: str = Field(
+        default="",
+        description="Words before `nextham train`, read by the shell of the job, e.g. 'torchrun --nproc-per-node 4 "
+        "--no-python'; they then say how many processes there are.",
+    )
+
+
 class Config(BaseModel):
     """Every knob of the workflow; an unknown key is an error."""
 
@@ -111,7 +139,7 @@ class Config(BaseModel):
 
     results: str = Field(default="results", description="Folder that everything is written to.")
     source: SourceSettings = Field(
-        default_factory=SourceSettings, description="Which runs or crystals, and how many per job."
+        default_factory=SourceSettings, description="Which runs or crystals, and how many per job at most."
     )
     engine: Literal["lcao", "abacus"] = Field(
         default="lcao", description="What computes crystals: lcao, the embedded engine, or abacus."
@@ -125,11 +153,15 @@ class Config(BaseModel):
     abacus: AbacusSettings = Field(
         default_factory=AbacusSettings, description="ABACUS itself: command, files, accuracy."
     )
+    campaign: CampaignSettings = Field(
+        default_factory=CampaignSettings, description="How structures become jobs; failures, runs, room on the disk."
+    )
     checks: CheckSettings = Field(default_factory=CheckSettings, description="What a record must pass.")
     store: StoreSettings = Field(default_factory=StoreSettings, description="How shards are written.")
     split: SplitSettings = Field(default_factory=SplitSettings, description="Train, validation and test subsets.")
     model: ModelSettings = Field(default_factory=ModelSettings, description="The network.")
     train: TrainSettings = Field(default_factory=TrainSettings, description="How it is fitted.")
+    launch: LaunchSettings = Field(default_factory=LaunchSettings, description="How programs are started.")
     benchmark: BenchmarkSettings = Field(default_factory=BenchmarkSettings, description="How it is judged.")
     ablations: AblationSettings = Field(
         default_factory=AblationSettings, description="The target `ablations`: what each part of the method is worth."
@@ -183,8 +215,27 @@ class Config(BaseModel):
 
         One name gives that section itself, several give an object of sections.
         """
-        sections = {name: getattr(self, name).model_dump(mode="json", exclude_unset=True) for name in names}
+        sections = {name: self._set_in(name) for name in names}
         return json.dumps(sections if len(names) > 1 else sections[names[0]])
+
+    def _set_in(self, name: str) -> Any:
+        section = getattr(self, name)
+        return section.model_dump(mode="json", exclude_unset=True) if isinstance(section, BaseModel) else section
+
+    def all_set(self) -> dict[str, Any]:
+        """Return everything that was set, as JSON values that parse to the same config."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+    def work(self) -> Assignment:
+        """Return what the jobs of the campaign need to know.
+
+        Raises:
+            InputError: if a path of the source does not exist or holds nothing of the kind.
+        """
+        names = EngineSettings.model_fields
+        settings = EngineSettings.model_construct(**{name: getattr(self, name) for name in names})
+        engine = "" if self.source.kind == "abacus-runs" else self.engine
+        return Assignment(CampaignFolder(Path(self.results)), engine, settings, self.campaign, self.source.chunk_size)
 
     def species_sha256(self) -> str:
         """Return the hash of the locked species that crystals are computed with, empty where nothing is locked.

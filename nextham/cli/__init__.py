@@ -7,7 +7,20 @@ from typing import Annotated
 import typer
 
 from nextham import __version__
-from nextham.cli import abacus, configuration, data, distribute, engine, exchange, fit, infer, species, structures
+from nextham.cli import (
+    abacus,
+    campaign,
+    configuration,
+    data,
+    distribute,
+    engine,
+    exchange,
+    fit,
+    infer,
+    species,
+    split,
+    structures,
+)
 from nextham.console import run
 
 app = typer.Typer(
@@ -18,7 +31,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for module in (structures, abacus, exchange, engine, data, distribute, fit, infer, species, configuration):
+for module in (
+    structures,
+    abacus,
+    exchange,
+    engine,
+    campaign,
+    data,
+    split,
+    distribute,
+    fit,
+    infer,
+    species,
+    configuration,
+):
     module.register(app)
 
 

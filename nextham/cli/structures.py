@@ -26,8 +26,9 @@ _MOST_REASONS = 20  # that are printed; all of them are in the JSON
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for name, command in {"generate": generate, "fetch-mp": fetch_mp, "structures": structures}.items():
-        app.command(name)(command)
+    app.command("generate")(generate)
+    app.command("fetch-mp")(fetch_mp)
+    app.command("structures")(structures)
 
 
 def generate(  # noqa: PLR0913, PLR0917  (options)
@@ -236,8 +237,8 @@ def _print_text(found: Gathered, output: Path | None, facts: Mapping[str, object
         for each in found.found:
             s = each.structure
             echo(f"{each.id:24} {s.formula:12} {len(s):3d} atoms  {s.volume:8.2f} Å³")
-    for each in found.left_out[:_MOST_REASONS]:
-        echo(f"left out: {each.message}")
+    for other in found.left_out[:_MOST_REASONS]:
+        echo(f"left out: {other.message}")
     if (more := len(found.left_out) - _MOST_REASONS) > 0:
         echo(f"left out: {more} more, all of them with --json")
     if reasons := ", ".join(f"{n} {reason}" for reason, n in found.reasons.items()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -11,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from nextham.core import Structure
+from nextham.core import Structure, atomic_number
 from nextham.core.system import check_id
 from nextham.exceptions import InputError, NexthamError
 from nextham.structures.extxyz import atoms_of_frame, notes_of_frame, split_frames
@@ -30,6 +31,8 @@ _KINDS: Final = {
     ".stru": "stru",
 }
 _NAMES: Final = {"poscar": "vasp", "contcar": "vasp", "stru": "stru"}  # the whole name, without a suffix
+_ISOTOPES: Final = ("D", "T")
+_SPECIES_LINE: Final = 5  # of a POSCAR, counted from 0
 _RENAME: Final = "rename the file, or the folder where the file is a POSCAR or STRU"
 _NONE: Final[Mapping[str, Reader]] = {}
 
@@ -173,7 +176,11 @@ def _read_cif(path: Path) -> Structure:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = CifParser(path).parse_structures(primitive=False)
+            parser = CifParser(path)
+            _check_symbols(path, parser.as_dict())
+            found = parser.parse_structures(primitive=False)
+    except InputError:
+        raise
     except (ValueError, KeyError, IndexError, AssertionError, TypeError) as error:
         raise InputError(f"{path} is not a complete CIF: {_short(error)}") from None
     if len(found) != 1:
@@ -185,11 +192,31 @@ def _read_cif(path: Path) -> Structure:
     return _checked(str(path), crystal.atomic_numbers, crystal.cart_coords, crystal.lattice.matrix)
 
 
+def _check_symbols(path: Path, blocks: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse sites that are no element: pymatgen would take a vacancy Vac for vanadium."""
+    for block in blocks.values():
+        symbols = block.get("_atom_site_type_symbol", ())
+        for text in [symbols] if isinstance(symbols, str) else symbols:
+            name = re.match("[A-Za-z]*", text)[0].capitalize()  # type: ignore[index]
+            if name not in _ISOTOPES and not _is_element(name):
+                raise InputError(f"{path} has an atom {text!r}, which is not an element")
+
+
+def _is_element(name: str) -> bool:
+    try:
+        return atomic_number(name) > 0
+    except InputError:
+        return False
+
+
 def _read_poscar(path: Path) -> Structure:
     import ase.io
 
     try:
-        atoms = ase.io.read(path, format="vasp")
+        lines = path.read_text().splitlines()
+        if len(lines) > _SPECIES_LINE:  # deuterium and tritium are hydrogen, which ase does not know
+            lines[_SPECIES_LINE] = re.sub(r"(?<!\S)[DT](?!\S)", "H", lines[_SPECIES_LINE])
+        atoms = ase.io.read(io.StringIO("\n".join(lines) + "\n"), format="vasp")
     except KeyError as error:
         raise InputError(f"{path}: {error.args[0]!r} is not an element symbol") from None
     except Exception as error:  # ase's reader lets whatever goes wrong through

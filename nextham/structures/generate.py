@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Collection, Mapping
 from itertools import product
+from typing import Any
 
 from nextham.console import track
 from nextham.exceptions import InputError
@@ -13,6 +13,7 @@ from nextham.structures.perturb import copies
 from nextham.structures.prototypes import prototype, scaled, sites_of
 from nextham.structures.settings import CrystalSettings, family_of
 from nextham.structures.sourced import Gathered, LeftOut, Sourced
+from nextham.structures.volumes import neutral_charges
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +112,7 @@ def _is_neutral(formula: str) -> bool:
     from pymatgen.core.composition import Composition
 
     composition = Composition(formula)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        common = {e.symbol: e.common_oxidation_states for e in composition}
-        return all(common.values()) and bool(composition.oxi_state_guesses(oxi_states_override=common))
+    if len(composition) == 1:
+        return True
+    common: dict[str, Any] = {e.symbol: e.common_oxidation_states for e in composition}
+    return bool(neutral_charges(composition, common))

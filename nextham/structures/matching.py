@@ -10,7 +10,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ from scipy.spatial import cKDTree
 from nextham.console import track
 from nextham.core import Structure
 from nextham.structures.settings import MatchSettings
+
+Key = TypeVar("Key")
 
 N_VECTORS: Final = 13  # shortest lattice vectors, of +v and -v one
 N_NEIGHBOURS: Final = 12
@@ -58,12 +60,12 @@ class Matcher:
         from pymatgen.analysis.structure_matcher import StructureMatcher
 
         self.settings = settings
-        self._strict = StructureMatcher(
+        self._strict: Any = StructureMatcher(
             ltol=settings.length, stol=settings.site, angle_tol=settings.angle_deg, scale=False
         )
-        loose = {"ltol": 0.2, "stol": 0.3, "angle_tol": 10}  # pymatgen's, with room for strained cells
-        self._loose = StructureMatcher(**loose)
-        self._supercell = StructureMatcher(**loose, attempt_supercell=True)
+        loose: dict[str, Any] = {"ltol": 0.2, "stol": 0.3, "angle_tol": 10}  # pymatgen's, with room for strained cells
+        self._loose: Any = StructureMatcher(**loose)
+        self._supercell: Any = StructureMatcher(**loose, attempt_supercell=True)
 
     @cached_property
     def scale(self) -> NDArray[np.float64]:
@@ -133,25 +135,25 @@ def composition_key(structure: Structure) -> tuple[tuple[int, int], ...]:
     return tuple((int(z), int(n // factor)) for z, n in zip(numbers, counts, strict=True))
 
 
-class Pool:
+class Pool(Generic[Key]):
     """Structures by id, each reduced when it is first compared."""
 
-    def __init__(self, structures: Mapping[str, Structure], matcher: Matcher) -> None:
+    def __init__(self, structures: Mapping[Key, Structure], matcher: Matcher) -> None:
         """Sort the structures by composition; nothing else is done to them yet."""
         self.structures = structures
         self.matcher = matcher
-        self.of_composition: dict[tuple[tuple[int, int], ...], list[str]] = defaultdict(list)
+        self.of_composition: dict[tuple[tuple[int, int], ...], list[Key]] = defaultdict(list)
         for id, structure in structures.items():
             self.of_composition[composition_key(structure)].append(id)
-        self._reduced: dict[str, Reduced] = {}
+        self._reduced: dict[Key, Reduced] = {}
 
-    def reduced(self, id: str) -> Reduced:
+    def reduced(self, id: Key) -> Reduced:
         """Return one structure as it is compared."""
         if id not in self._reduced:
             self._reduced[id] = reduced(self.structures[id])
         return self._reduced[id]
 
-    def candidates(self, ids: Sequence[str]) -> Iterator[tuple[int, int]]:
+    def candidates(self, ids: Sequence[Key]) -> Iterator[tuple[int, int]]:
         """Yield the pairs i < j of structures of one composition whose features allow that they are duplicates."""
         sizes = defaultdict(list)
         for k, id in enumerate(ids):
@@ -188,7 +190,8 @@ def _features(crystal: Any, volume_ang3: float) -> NDArray[np.float64]:
     corners = np.stack(np.meshgrid(*[np.arange(-2, 3)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
     half = corners[(len(corners) // 2 + 1) :]
     vectors = np.sort(np.linalg.norm(half @ crystal.lattice.matrix, axis=1))[:N_VECTORS]
-    return np.log(np.concatenate([[volume_ang3], vectors, _neighbour_distances(crystal, volume_ang3)]))
+    found: NDArray[np.float64] = np.log([volume_ang3, *vectors, *_neighbour_distances(crystal, volume_ang3)])
+    return found
 
 
 def _neighbour_distances(crystal: Any, volume_ang3: float) -> NDArray[np.float64]:
@@ -200,4 +203,6 @@ def _neighbour_distances(crystal: Any, volume_ang3: float) -> NDArray[np.float64
         reach *= 1.3
     order = np.lexsort((distance, i))
     starts = np.searchsorted(i[order], np.arange(n))
-    return distance[order][starts[:, None] + np.arange(N_NEIGHBOURS)].mean(axis=0)
+    nearest: NDArray[np.float64] = distance[order][starts[:, None] + np.arange(N_NEIGHBOURS)]
+    mean: NDArray[np.float64] = nearest.mean(axis=0)
+    return mean

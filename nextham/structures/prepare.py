@@ -73,7 +73,7 @@ def primitive(each: Sourced, *, tolerance_ang: float) -> Sourced:
     import spglib
 
     structure = each.structure
-    cell = (structure.cell, structure.fractional, structure.numbers)
+    cell = (structure.cell.tolist(), structure.fractional.tolist(), structure.numbers.tolist())
     found = spglib.standardize_cell(cell, to_primitive=True, no_idealize=True, symprec=tolerance_ang)
     if found is None or len(found[2]) == len(structure):
         return each.noted(primitive_tolerance_ang=f"{tolerance_ang:g}")

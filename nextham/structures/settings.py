@@ -83,7 +83,8 @@ class CrystalSettings(PerturbSettings):
     )
     charge_neutral: bool = Field(
         default=False,
-        description="Of the combinations of `decorate`, build those that common oxidation states make neutral.",
+        description="Of the combinations of `decorate`, build those that common oxidation states make neutral "
+        "(formulas of up to 24 atoms); elements are.",
     )
     perturbed: int = Field(
         default=1, ge=0, description="Strained and rattled copies of each, beside the ideal crystal."

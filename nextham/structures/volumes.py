@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +17,7 @@ Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]  # i, j
 BOND_VALENCE: Final = "bond valence"
 BOND_LENGTHS: Final = "shortest bond"
 _SOFTNESS_ANG: Final = 0.37  # of bonds of all kinds: Brown and Altermatt, Acta Cryst. B41 (1985) 244
+_LARGEST_FORMULA: Final = 24  # atoms; the assignments of larger ones are too many
 _REACH: Final = 3.2  # in units of the edge of an atom's share of the volume: three shells and more
 
 
@@ -45,14 +47,31 @@ def predicted_volume(crystal: Crystal, what: str) -> tuple[float, str]:
             raise InputError(f"{what}: no volume can be predicted ({error}); give the lattice constant") from None
 
 
+def neutral_charges(composition: Any, states: Mapping[str, Sequence[int]] | None = None) -> dict[Any, float]:
+    """Return the mean charge of each element in the likeliest neutral assignment of oxidation states, none of them 0.
+
+    Args:
+        composition: pymatgen's.
+        states: that each element may have; by default all that pymatgen has seen in crystals.
+
+    Returns:
+        Nothing if there is no such assignment, or the reduced formula has so many atoms that looking would take long.
+    """
+    formula = composition.reduced_composition
+    if len(formula) < 2 or formula.num_atoms > _LARGEST_FORMULA or not all(e.oxidation_states for e in formula):
+        return {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        guesses = formula.oxi_state_guesses(oxi_states_override=states)
+    if not guesses or not all(guesses[0].values()):
+        return {}
+    return {e: guesses[0][e.symbol] for e in formula}
+
+
 def _charges(composition: Any) -> dict[Any, float]:
-    """Return the charge of each element in the likeliest neutral assignment; empty without one or without R0."""
     from pymatgen.analysis.bond_valence import BV_PARAMS
 
-    guesses = composition.oxi_state_guesses() if len(composition) > 1 else ()
-    if not guesses or not all(guesses[0].values()) or not all(e in BV_PARAMS for e in composition):
-        return {}
-    return {e: guesses[0][e.symbol] for e in composition}
+    return neutral_charges(composition) if all(e in BV_PARAMS for e in composition) else {}
 
 
 def _by_bond_valence(crystal: Crystal, charges: dict[Any, float]) -> float:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -40,6 +42,19 @@ def folder(default):
     return default
 
 
+BORON_NITRIDE = "BN\n3.616\n0 .5 .5\n.5 0 .5\n.5 .5 0\nB N\n1 1\nDirect\n0 0 0\n.25 .25 .25\n"
+
+
+def make_plan(folder):
+    """Plan as the job does, so that a dry run shows the jobs of the chunks."""
+    words = ["campaign", "plan", "results", "--config", "config.yaml"]
+    done = subprocess.run(
+        [sys.executable, "-c", "from nextham.cli import main; main()", *words], cwd=folder, check=True
+    )
+    assert done.returncode == 0
+    (folder / "results" / "campaign" / "planned").touch()
+
+
 def test_default_config_is_valid_and_complete():
     values = yaml.safe_load((ROOT / "config.yaml").read_text())
     config = Config.parse(values)
@@ -65,7 +80,7 @@ def test_dry_run_plans_the_main_job(default):
     plan = snakemake(default, "-n")
     assert plan.returncode == 0, plan.stderr
     jobs = dict(re.findall(r"^(\w+)\s+(\d+)$", plan.stdout, re.M))
-    assert jobs["crystals"] == jobs["scf"] == "2"
+    assert jobs["crystals"] == jobs["plan"] == "1"  # the jobs of chunks are known when there is a plan
     assert {"dataset", "split", "train", "predict", "score", "report_page", "all"} <= set(jobs)
 
 
@@ -86,31 +101,40 @@ def test_dry_run_plans_the_import_of_runs(folder):
     plan = snakemake(folder, "-n")
     assert plan.returncode == 0, plan.stderr
     jobs = dict(re.findall(r"^(\w+)\s+(\d+)$", plan.stdout, re.M))
-    assert jobs["import_runs"] == "3"
-    assert jobs["score"] == "3"
+    assert (jobs["plan"], jobs["score"]) == ("1", "3")
     assert {"dataset", "split", "train", "predict", "report_page", "all"} <= set(jobs)
+    make_plan(folder)
+    plan = snakemake(folder, "-n")
+    jobs = dict(re.findall(r"^(\w+)\s+(\d+)$", plan.stdout, re.M))
+    assert jobs["chunk"] == "3"  # of six runs at most
+    assert "plan" not in jobs
 
 
 @pytest.mark.parametrize("engine", ["lcao", "abacus"])
-def test_crystals_go_to_the_engine_of_the_config_with_its_section(folder, engine):
+def test_crystals_go_to_the_engine_of_the_config(folder, engine):
     (folder / "crystals").mkdir()
-    (folder / "crystals" / "BN.vasp").write_text("not read before it is computed")
+    for k in range(3):
+        (folder / "crystals" / f"BN-{k}.vasp").write_text(BORON_NITRIDE)
     change(
         folder,
-        source={"kind": "structures", "paths": ["crystals"]},
+        source={"kind": "structures", "paths": ["crystals"], "chunk_size": 2},
         species={"source": "embedded"},
-        abacus={"omp_threads": 2},
-        lcao={"device": "cpu"},
+        abacus={"omp_threads": 2, "command": "srun -n {tasks} abacus"},
+        campaign={"cores": 4, "chunk_minutes": 60 if engine == "lcao" else 0.5},
     )
     values = yaml.safe_load((folder / "config.yaml").read_text())
     (folder / "config.yaml").write_text(yaml.safe_dump(values | {"engine": engine}))
-    plan = snakemake(folder, "-n", "-p", "--cores", "3", "dataset_only")
+    make_plan(folder)
+    plan = snakemake(folder, "-n", "-p", "--cores", "8", "dataset_only")
     assert plan.returncode == 0, plan.stdout + plan.stderr
-    (command,) = re.findall(r"nextham scf .*", plan.stdout)
-    assert f"--engine {engine} " in command
-    assert ("--workers 3" in command) == (engine == "lcao")  # crystals at a time: the threads of the job
-    assert ('"abacus": {' in command, '"lcao": {' in command) == (engine == "abacus", engine == "lcao")
-    assert '"species": {"source": "embedded"}' in command
+    commands = re.findall(r"nextham campaign compute (\S+) (\d+) --cores (\d+) ", plan.stdout)
+    resources = set(re.findall(r"tasks=(\d), cpus_per_task=(\d), mpi=(\w*),", plan.stdout))
+    if engine == "lcao":  # two chunks, of two structures and of one
+        assert sorted(commands) == [("results", "00000", "2"), ("results", "00001", "1")]
+        assert resources == {("1", "2", ""), ("1", "1", "")}
+    else:  # each takes longer than a job should: one job each, two ranks of two threads
+        assert sorted(commands) == [("results", f"0000{k}", "4") for k in range(3)]
+        assert resources == {("2", "2", "srun")}
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,26 @@ rule report_page:
         " && cp {input.scores[0]:q} {output.scores:q}"
 
 
+rule dataset_page:
+    input:
+        f"{OUT}/dataset",
+    output:
+        html=report(
+            f"{OUT}/report/dataset.html",
+            caption="../report/dataset.rst",
+            category="Dataset",
+        ),
+        facts=f"{OUT}/report/dataset.json",
+        rows=f"{OUT}/report/dataset.csv",
+    log:
+        f"{OUT}/logs/dataset_page.log",
+    threads: 2
+    params:
+        stage_version=1,
+    shell:
+        "nextham-bench dataset {input:q} --jobs {threads} -o {output.html:q} 2>&1 | tee {log:q}"
+
+
 # --- the leaderboard: a card and a score make an entry, entries make the page
 
 CARDS = f"{workflow.basedir}/benchmark/models"

@@ -37,6 +37,7 @@ use rule train as study_train with:
             wildcards.variant
         ].model_dump_json(exclude_unset=True),
         folder=lambda wildcards: f"{OUT}/{wildcards.study}/{wildcards.variant}/training",
+        launch=lambda wildcards: cfg.launch.train,
 
 
 use rule predict as study_predict with:

@@ -128,7 +128,7 @@ def _conditions(query: MaterialsProjectSettings) -> dict[str, Any]:
         "include_gnome": query.gnome,
     }
     if query.magnetic_ordering is not None:
-        from pymatgen.analysis.magnetism import Ordering
+        from pymatgen.analysis.magnetism.analyzer import Ordering
 
         found["magnetic_ordering"] = Ordering(query.magnetic_ordering)
     return {name: value for name, value in found.items() if value is not None}
