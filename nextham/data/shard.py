@@ -137,9 +137,12 @@ class Shard:
         atoms = slice(*self._index["atom_ptr"][row : row + 2])
         own = slice(*self._index["pair_ptr"][row : row + 2])
         numbers = self._index["numbers"][atoms]
-        structure = Structure(numbers, self._index["positions"][atoms], self._index["cells"][row])
-        count = np.array([0, own.stop - own.start])
-        pairs = PairList(self._index["pair_ij"][own], self._index["pair_R"][own], count)
+        try:
+            structure = Structure(numbers, self._index["positions"][atoms], self._index["cells"][row])
+            count = np.array([0, own.stop - own.start])
+            pairs = PairList(self._index["pair_ij"][own], self._index["pair_R"][own], count)
+        except InputError as error:
+            raise self._damaged(f"the crystal of {self._about[row]['id']}", error) from None
         wanted = [name for name in self.stored_of(row) if names is None or name in names]
         return Record(
             structure,
@@ -216,6 +219,9 @@ class Shard:
         index, n = self._index, len(self._about)
         if [isinstance(about, dict) and about.get("id") for about in self._about] != list(ids):
             raise self._damaged("its index", "the ids differ from those in store.json")
+        for about in self._about:
+            if wrong := [key for key, kind in _KINDS.items() if not isinstance(about.get(key, kind()), kind)]:
+                raise self._damaged(f"the record of {about['id']}", f"its {wrong[0]} is of another kind")
         good = (
             len(index["cells"]) == n
             and all(len(index[p]) == n + 1 and index[p][0] == 0 and (np.diff(index[p]) >= 0).all() for p in _POINTERS)
@@ -250,6 +256,7 @@ def _reached(path: RemotePath) -> Ranged:
 
 
 _POINTERS: Final = ("atom_ptr", "pair_ptr")
+_KINDS: Final[dict[str, type]] = {"sha256": str, "provenance": dict, "dropped_ev": float, "rounding": float}
 _TRIES: Final = 3  # at reading what may be damaged on its way
 _TOGETHER: Final = 4 * 2**20  # numbers of neighbours that are read at once: 32 MB
 _MAX_INDEX_BYTES: Final = 2**32  # an index is read whole; a shard has up to some hundred structures

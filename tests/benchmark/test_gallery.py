@@ -74,6 +74,9 @@ def test_the_worst_come_first(haunted: tuple[LCAOSystem, BlockMatrix, StructureR
     scores: Scores = base.model_copy(update={"structures": (none, row, worse)})
     assert [one.id for one, _ in worst_ghosts(scores, 4)] == ["worse", "GaAs-0"]
     assert [one.id for one, _ in worst_ghosts(scores, 1)] == ["worse"]
+    other = row.model_copy(update={"id": "other", "formula": "Si2"})
+    scores = base.model_copy(update={"structures": (row, other, worse)})
+    assert [one.id for one, _ in worst_ghosts(scores, 4)] == ["worse", "other", "GaAs-0"]  # another crystal first
 
 
 def test_a_crystal_without_a_standard_path_has_no_plate(

@@ -92,7 +92,7 @@ def write_entry(entry: Entry, board: Path) -> Path:
     path = board / entry.file_name
     with partial(path) as part:
         with part.open("w", encoding="utf-8") as file:
-            file.write(entry.model_dump_json(indent=1) + "\n")
+            file.write(entry.model_dump_json() + "\n")
             file.flush()
             os.fsync(file.fileno())
         try:

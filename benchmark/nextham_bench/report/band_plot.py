@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _SPACING_INV_ANG: Final = 0.06
 _MEV: Final = 1000.0
+_SUBSCRIPT: Final = re.compile(r"_(\d)")
 _STYLES: Final = {
     "reference": (svg.INK, "-", 1.6, 0.55),
     "H0": (svg.H0, ":", 1.1, 1.0),
@@ -110,7 +112,7 @@ def band_overlay(levels: PathLevels, *, id: str, formula: str, key: str) -> str:
 def ghost_plate(levels: PathLevels, *, id: str, formula: str, key: str) -> str:
     """Return bands of reference and model with the ghosts marked, and cond(S(k)) below on the same path."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import NullFormatter
+    from matplotlib.ticker import NullLocator
 
     figure = Figure(figsize=(4.6, 5.0))
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
@@ -128,7 +130,9 @@ def ghost_plate(levels: PathLevels, *, id: str, formula: str, key: str) -> str:
     finite = np.where(np.isfinite(levels.condition), levels.condition, np.nan)
     bottom.plot(x, finite, color=svg.INK, linewidth=1.2)
     bottom.set_yscale("log")
-    bottom.yaxis.set_minor_formatter(NullFormatter())
+    bottom.yaxis.set_minor_locator(NullLocator())
+    ends = sorted({float(np.nanmin(finite)), float(np.nanmax(finite))}) if np.isfinite(finite).any() else []
+    bottom.set_yticks(ends, [f"{end:,.0f}" if end < 1e6 else f"{end:.1e}" for end in ends])
     bottom.set_ylabel("cond S(k)")
     _ticks(bottom, levels)
     worst = levels.condition.max()
@@ -159,7 +163,13 @@ def _draw(axes: Axes, levels: PathLevels, names: tuple[str, ...]) -> None:
 
 def _ticks(axes: Axes, levels: PathLevels) -> None:
     axes.set_xlim(levels.path.x[0], levels.path.x[-1])
-    axes.set_xticks([x for x, _ in levels.path.ticks], [label for _, label in levels.path.ticks])
+    axes.set_xticks(
+        [x for x, _ in levels.path.ticks], [_SUBSCRIPT.sub(_lowered, label) for _, label in levels.path.ticks]
+    )
+
+
+def _lowered(found: re.Match[str]) -> str:
+    return "₀₁₂₃₄₅₆₇₈₉"[int(found[1])]
 
 
 def _around(x: NDArray[np.float64], q: int) -> tuple[float, float]:

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from nextham.exceptions import InputError
 from nextham.files import whole
@@ -16,6 +17,8 @@ from nextham_bench.report.environment import Download, render
 from nextham_bench.report.store_figures import GALLERY, StoreFigures, store_figures
 from nextham_bench.schema import Scores
 from nextham_bench.terminal import markdown
+
+_MAX_DOWNLOAD: Final = 10_000_000  # characters that a page carries in itself for one file
 
 
 def write_report(
@@ -73,11 +76,12 @@ def check_comparable(scores: Sequence[Scores]) -> None:
 
 def page(main: Scores, scores: Sequence[Scores], figures: StoreFigures | None, reference: Path | None) -> str:
     """Return the HTML page."""
-    downloads = [
-        Download("scores.json", main.model_dump_json(indent=1) + "\n"),
+    every = [
+        Download("scores.json", main.model_dump_json() + "\n"),
         Download("structures.csv", structures_csv(main)),
         Download("table.md", markdown(scores)),
     ]
+    downloads = [one for one in every if len(one.content) <= _MAX_DOWNLOAD]
     return render(
         "page.html.j2",
         title=main.name,

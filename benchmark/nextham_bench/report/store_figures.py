@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from nextham.console import track
 from nextham.exceptions import InputError
@@ -139,11 +140,20 @@ def chosen(main: Scores) -> list[tuple[StructureRow, str]]:
 
 
 def worst_ghosts(main: Scores, size: int) -> list[tuple[StructureRow, str]]:
-    """Return the structures with most ghost states on the mesh, and how many; none where there are no ghosts."""
-    found = []
-    for row in main.structures:
-        bands: Any = row.bands["model"] if row.bands else None
-        if bands is not None and bands.ghost_k_share > 0:
-            what = f"{bands.ghosts_per_k:.3g} ghost levels per k point, {100 * bands.ghost_k_share:.0f} % of k points"
-            found.append((row, what, (-bands.ghosts_per_k, -bands.ghost_k_share, row.id)))
-    return [(row, what) for row, what, _ in sorted(found, key=lambda one: one[2])[:size]]
+    """Return structures with most ghost states on the mesh, and how many; none where there are no ghosts.
+
+    The worst of each composition comes before a second one of any.
+    """
+    haunted = [(row, row.bands["model"]) for row in main.structures if row.bands]
+    haunted = [(row, bands) for row, bands in haunted if bands.ghost_k_share > 0]
+    haunted.sort(key=lambda one: (-one[1].ghosts_per_k, -one[1].ghost_k_share, one[0].id))
+    seen: Counter[str] = Counter()
+    turns = []
+    for row, bands in haunted:
+        turns.append((seen[row.formula], row, bands))
+        seen[row.formula] += 1
+    turns.sort(key=lambda one: one[0])  # stable: by ghosts within each turn
+    return [
+        (row, f"{bands.ghosts_per_k:.3g} ghost levels per k point, {100 * bands.ghost_k_share:.0f} % of k points")
+        for _, row, bands in turns[:size]
+    ]
