@@ -15,7 +15,7 @@ try:
     cfg = Config.parse(config)
     CHUNKS = cfg.source.chunks()
     SPECIES = cfg.species_sha256()
-    STUDIES = cfg.studies()
+    STUDIES, ELEMENTS = cfg.studies(), cfg.elements()
 except NexthamError as error:
     raise WorkflowError(str(error))
 
@@ -30,12 +30,14 @@ wildcard_constraints:
     row="model|h0|zero",
     study="|".join(STUDIES),
     variant="[a-z0-9-]+",
+    element="[A-Z][a-z]?",
 
 
 include: "workflow/rules/dataset.smk"
 include: "workflow/rules/model.smk"
 include: "workflow/rules/benchmark.smk"
 include: "workflow/rules/studies.smk"
+include: "workflow/rules/elements.smk"
 
 
 rule all:

@@ -18,7 +18,7 @@ from nextham.dft.species.source import check_source, open_source
 from nextham.exceptions import InputError
 from nextham.model.settings import ModelSettings
 from nextham.structures.settings import CrystalSettings, MaterialsProjectSettings, PrepareSettings
-from nextham.studies import AblationSettings, CurveSettings
+from nextham.studies import AblationSettings, CurveSettings, ElementSettings
 from nextham.train.settings import FitSettings, TrainSettings
 
 _ARCHIVES = (".tar", ".tar.xz", ".tar.gz")
@@ -137,10 +137,13 @@ class Config(BaseModel):
     learning_curve: CurveSettings = Field(
         default_factory=CurveSettings, description="The target `learning_curve`: skill against training structures."
     )
+    leave_one_element_out: ElementSettings = Field(
+        default_factory=ElementSettings, description="The target `leave_one_element_out`: skill on unseen elements."
+    )
 
     @model_validator(mode="after")
     def _check_subset(self) -> Self:
-        lists = self.split.id_files or self.split.fractions
+        lists = [*(self.split.id_files or self.split.fractions), *self.split.held_out.lists]
         if self.benchmark.subset not in lists:
             raise ValueError(
                 f"benchmark.subset is {self.benchmark.subset!r}, but the split has {', '.join(lists)}; name one of them"
@@ -158,8 +161,24 @@ class Config(BaseModel):
         Raises:
             InputError: if a study sets what is not a setting.
         """
-        base = FitSettings.model_construct(_fields_set={"model", "train"}, model=self.model, train=self.train)
-        return {"ablations": self.ablations.rows(base), "learning_curve": self.learning_curve.rows(base)}
+        return {"ablations": self.ablations.rows(self._fit), "learning_curve": self.learning_curve.rows(self._fit)}
+
+    def elements(self) -> dict[str, FitSettings]:
+        """Return the settings of the training without each element that is left out.
+
+        Raises:
+            InputError: if the study sets what is not a setting.
+        """
+        return self.leave_one_element_out.rows(self._fit)
+
+    def split_without(self, element: str) -> str:
+        """Return the section split, as one line of JSON, for the structures without an element."""
+        section = self.split.model_dump(mode="json", exclude_unset=True, exclude={"id_files", "held_out"})
+        return json.dumps({**section, "held_out": {"elements": [element]}})
+
+    @property
+    def _fit(self) -> FitSettings:
+        return FitSettings.model_construct(_fields_set={"model", "train"}, model=self.model, train=self.train)
 
     @property
     def _recipe(self) -> RecipeSettings:
