@@ -13,8 +13,9 @@ configfile: "config.yaml"
 
 try:
     cfg = Config.parse(config)
-    CHUNKS = cfg.source.chunks()
-    SPECIES = cfg.species_sha256()
+    WORK, LISTING = cfg.work(), cfg.source.listing()
+    WORK.check()
+    PLAN, SPECIES = WORK.plan, cfg.species_sha256()
     STUDIES, ELEMENTS = cfg.studies(), cfg.elements()
 except NexthamError as error:
     raise WorkflowError(str(error))
@@ -26,7 +27,7 @@ report: "workflow/report/workflow.rst"
 
 
 wildcard_constraints:
-    chunk=r"\d{4}",
+    chunk=r"\d{5}",
     row="model|h0|zero",
     study="|".join(STUDIES),
     variant="[a-z0-9-]+",
@@ -45,6 +46,7 @@ rule all:
     input:
         f"{OUT}/dataset",
         f"{OUT}/report/index.html",
+        f"{OUT}/report/dataset.html",
         f"{OUT}/report/scores.json",
 
 

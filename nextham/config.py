@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from nextham.campaign.assignment import Assignment
+from nextham.campaign.folder import CampaignFolder
+from nextham.campaign.settings import CampaignSettings, EngineSettings
 from nextham.console import first_problem
 from nextham.data.settings import CheckSettings, SplitSettings, StoreSettings
 from nextham.dft.abacus.settings import AbacusSettings
@@ -17,12 +21,13 @@ from nextham.dft.settings import RecipeSettings, SpeciesSettings
 from nextham.dft.species.source import check_source, open_source
 from nextham.exceptions import InputError
 from nextham.model.settings import ModelSettings
+from nextham.structures.files import structure_files
+from nextham.structures.mp.fetch import asked_ids
 from nextham.structures.settings import CrystalSettings, MaterialsProjectSettings, PrepareSettings
 from nextham.studies import AblationSettings, CurveSettings, ElementSettings
 from nextham.train.settings import FitSettings, TrainSettings
 
 _ARCHIVES = (".tar", ".tar.xz", ".tar.gz")
-_STRUCTURES = (".cif", ".vasp", ".poscar", ".stru", ".extxyz", ".xyz")
 
 
 class SourceSettings(BaseModel):
@@ -50,43 +55,72 @@ class SourceSettings(BaseModel):
         description="What is done to structures before they are computed.",
     )
     chunk_size: int = Field(
-        default=8, ge=1, description="Structures per job; a job is the unit that is repeated when killed."
+        default=64, ge=1, description="Structures per job, at most; campaign.chunk_minutes makes jobs of equal length."
     )
 
+    @property
+    def built(self) -> bool:
+        """Whether the crystals have to be made before they can be planned: they come to RESULTS/crystals.extxyz.
+
+        They are built or fetched, or read from files and then reduced, filtered or perturbed.
+        """
+        if self.kind == "structures":
+            return self.prepare != PrepareSettings()
+        return self.kind != "abacus-runs"
+
     def items(self) -> list[str]:
-        """Return the runs or structure files that the paths name, sorted, each once, or the ids of built crystals.
+        """Return what the source names, each once: runs or structure files sorted, ids of crystals, lists of ids.
 
         Raises:
             InputError: if a path does not exist or holds nothing of the kind, or no crystal is named.
         """
         if self.kind == "prototypes":
             return self._ids()
+        if self.kind == "materials-project":
+            asked_ids(self.materials_project)  # refuses what cannot be asked
+            return sorted(self.materials_project.ids_from)
+        if self.kind == "structures":
+            try:
+                return sorted(map(str, structure_files(self.paths)))
+            except InputError as error:
+                raise InputError(f"source.paths: {error}") from None
         found: list[str] = []
         for path in map(Path, self.paths):
             if not path.exists():
                 raise InputError(f"source.paths: there is no {path}")
-            here = [path] if self._is_item(path) else sorted(p for p in path.iterdir() if self._is_item(p))
+            here = [path] if _is_run(path) else sorted(p for p in path.iterdir() if _is_run(p))
             if not here:
-                raise InputError(f"source.paths: {path} holds no {self.kind.replace('-', ' ')}")
+                raise InputError(f"source.paths: {path} holds no abacus runs")
             found += [str(p) for p in here]
         return sorted(set(found))
 
+    def asked(self) -> str:
+        """Return what `nextham structures` is asked for, as one line of JSON."""
+        keys = {"kind", "paths", "crystals", "materials_project", "prepare"}
+        return self.model_dump_json(exclude_unset=True, include=keys)
+
     def _ids(self) -> list[str]:
         ids = self.crystals.ids()
-        if not ids:
+        if not ids and not self.crystals.decorate:
             raise InputError("source.crystals.prototypes is empty; name crystals, e.g. {B3: {GaAs: 5.653}}")
         return ids
 
-    def _is_item(self, path: Path) -> bool:
-        if self.kind == "abacus-runs":
-            return (path / "abacus_scf").is_dir() or path.name.endswith(_ARCHIVES)
-        return path.is_file() and (path.suffix.lower() in _STRUCTURES or path.name in ("STRU", "POSCAR", "CONTCAR"))
+    def listing(self) -> str:
+        """Return a hash of names, sizes and times of the files, none of which is read; of prototypes, of their ids.
 
-    def chunks(self) -> dict[str, list[str]]:
-        """Return the items in chunks, by a four-digit name."""
-        items = self.items()
-        starts = range(0, len(items), self.chunk_size)
-        return {f"{k:04d}": items[start : start + self.chunk_size] for k, start in enumerate(starts)}
+        Raises:
+            InputError: as of items.
+        """
+        digest = hashlib.sha256()
+        for name in self.items():
+            paths = [] if self.kind == "prototypes" else [Path(name), Path(name, "abacus_scf")]
+            states = [path.stat() for path in paths if path.exists()]
+            digest.update(f"{name} {[(state.st_size, state.st_mtime_ns) for state in states]}\n".encode())
+        return digest.hexdigest()
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "abacus_scf").is_dir() or path.name.endswith(_ARCHIVES)
 
 
 class BenchmarkSettings(BaseModel):
@@ -104,6 +138,18 @@ class BenchmarkSettings(BaseModel):
     )
 
 
+class LaunchSettings(BaseModel):
+    """How programs of the workflow are started."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    train: str = Field(
+        default="",
+        description="Words before `nextham train`, read by the shell of the job, e.g. 'torchrun --nproc-per-node 4 "
+        "--no-python'; they then say how many processes there are.",
+    )
+
+
 class Config(BaseModel):
     """Every knob of the workflow; an unknown key is an error."""
 
@@ -111,7 +157,7 @@ class Config(BaseModel):
 
     results: str = Field(default="results", description="Folder that everything is written to.")
     source: SourceSettings = Field(
-        default_factory=SourceSettings, description="Which runs or crystals, and how many per job."
+        default_factory=SourceSettings, description="Which runs or crystals, and how many per job at most."
     )
     engine: Literal["lcao", "abacus"] = Field(
         default="lcao", description="What computes crystals: lcao, the embedded engine, or abacus."
@@ -125,11 +171,15 @@ class Config(BaseModel):
     abacus: AbacusSettings = Field(
         default_factory=AbacusSettings, description="ABACUS itself: command, files, accuracy."
     )
+    campaign: CampaignSettings = Field(
+        default_factory=CampaignSettings, description="How structures become jobs; failures, runs, room on the disk."
+    )
     checks: CheckSettings = Field(default_factory=CheckSettings, description="What a record must pass.")
     store: StoreSettings = Field(default_factory=StoreSettings, description="How shards are written.")
     split: SplitSettings = Field(default_factory=SplitSettings, description="Train, validation and test subsets.")
     model: ModelSettings = Field(default_factory=ModelSettings, description="The network.")
     train: TrainSettings = Field(default_factory=TrainSettings, description="How it is fitted.")
+    launch: LaunchSettings = Field(default_factory=LaunchSettings, description="How programs are started.")
     benchmark: BenchmarkSettings = Field(default_factory=BenchmarkSettings, description="How it is judged.")
     ablations: AblationSettings = Field(
         default_factory=AblationSettings, description="The target `ablations`: what each part of the method is worth."
@@ -153,6 +203,13 @@ class Config(BaseModel):
     @model_validator(mode="after")
     def _check_species(self) -> Self:
         check_source(self.species, self._recipe)
+        filters = self.source.prepare.filters
+        named = any(getattr(self._recipe, key) for key in self._recipe.species_keys)
+        if (filters.known_species or filters.max_orbitals) and named:
+            raise ValueError(
+                "source.prepare.filters count the orbitals of species.source; name a locked folder there in place of "
+                f"the folders in {self.engine}"
+            )
         return self
 
     def studies(self) -> dict[str, dict[str, FitSettings]]:
@@ -202,8 +259,27 @@ class Config(BaseModel):
 
         One name gives that section itself, several give an object of sections.
         """
-        sections = {name: getattr(self, name).model_dump(mode="json", exclude_unset=True) for name in names}
+        sections = {name: self._set_in(name) for name in names}
         return json.dumps(sections if len(names) > 1 else sections[names[0]])
+
+    def _set_in(self, name: str) -> Any:
+        section = getattr(self, name)
+        return section.model_dump(mode="json", exclude_unset=True) if isinstance(section, BaseModel) else section
+
+    def all_set(self) -> dict[str, Any]:
+        """Return everything that was set, as JSON values that parse to the same config."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+    def work(self) -> Assignment:
+        """Return what the jobs of the campaign need to know.
+
+        Raises:
+            InputError: if a path of the source does not exist or holds nothing of the kind.
+        """
+        names = EngineSettings.model_fields
+        settings = EngineSettings.model_construct(**{name: getattr(self, name) for name in names})
+        engine = "" if self.source.kind == "abacus-runs" else self.engine
+        return Assignment(CampaignFolder(Path(self.results)), engine, settings, self.campaign, self.source.chunk_size)
 
     def species_sha256(self) -> str:
         """Return the hash of the locked species that crystals are computed with, empty where nothing is locked.

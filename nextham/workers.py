@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import resource
@@ -21,6 +22,7 @@ from typing import Any, Final, Generic, Self, TypeVar
 Result = TypeVar("Result")
 
 _GRACE_S: Final = 5.0  # for a process that is told to end
+_SET_DEATH_SIGNAL: Final = 1  # PR_SET_PDEATHSIG of Linux
 _TERMINATED: Final = 128 + signal.SIGTERM  # exit status of a process that ended itself when it was told to
 _QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")  # "max 100000", or microseconds of a core and of the time they are for
 _MEMORY: Final = Path("/sys/fs/cgroup/memory.max")  # "max", or bytes
@@ -166,6 +168,37 @@ def _data_bytes() -> int:
     except OSError:
         return 0
     return 1024 * int(found[1]) if found else 0
+
+
+def began(pid: int) -> int | None:
+    """Return when a living process of this machine began, None where there is none; with its number it is one process.
+
+    The unit is the machine's; where it cannot be known (no Linux), every living process began at 0.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else int(fields[19])
+    except (OSError, IndexError, ValueError):
+        if Path("/proc/self/stat").exists():
+            return None
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        return 0
+    return 0
+
+
+def ends_with_parent() -> Callable[[], None] | None:
+    """Return what a child of :mod:`subprocess` calls before it starts, so that it is told to end if this thread dies.
+
+    Linux alone can; elsewhere None.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl = ctypes.CDLL(None).prctl  # looked up here: after a fork little is allowed
+    return lambda: prctl(_SET_DEATH_SIGNAL, signal.SIGTERM)
 
 
 def cores() -> int:

@@ -69,7 +69,7 @@ def scf_of(mode: str, case: Path) -> None:
     if parameters()["calculation"] != "scf":
         return
     converged = " charge density convergence is achieved"
-    if mode == "unconverged":
+    if mode == "unconverged" or (mode == "slow-mixing" and float(parameters().get("mixing_beta", 1)) > 0.1):
         edit_log(converged, " !! convergence has not been achieved @_@\n")
     elif mode == "half-log":
         edit_log(converged, "")

@@ -28,10 +28,17 @@ _CELL = "\n".join(" ".join(f"{x:.6f}" for x in row) for row in zincblende().cell
 
 @dataclasses.dataclass(frozen=True)
 class FakeEngine:
-    """Computes by what the id holds: slow, killed, crash or unconverged; any other at once."""
+    """Computes by what the id holds: slow, killed, crash, unconverged or once (killed the first time).
+
+    Any other is computed at once.
+    """
 
     recipe: str
     name: str = "fake"
+
+    @property
+    def version(self) -> str:
+        return os.environ.get("FAKE_VERSION", "1.0")
 
     def fingerprint(self, structure: Structure, *, id: str) -> str:
         numbers = np.round(structure.positions, 6).tobytes()
@@ -42,11 +49,11 @@ class FakeEngine:
 
     def scf(self, structure: Structure, *, id: str, folder: Path) -> RunResult:
         folder.mkdir(parents=True, exist_ok=True)
-        with CALLS.open("a") as file:
-            file.write(f"{id}\n")
+        before = calls()
+        note(id)
         if "slow" in id:
             time.sleep(float(os.environ.get("FAKE_SLOW_S", "0.1")))
-        if "killed" in id:
+        if "killed" in id or ("once" in id and id not in before):
             os.kill(os.getpid(), signal.SIGKILL)
         elif "crash" in id:
             os._exit(3)
@@ -62,6 +69,12 @@ def write_crystals(folder: Path, *ids: str) -> None:
         (folder / f"{id}.vasp").write_text(f"x\n1\n{_CELL}\nGa As\n1 1\nDirect\n0 0 0\n{0.25 + k / 1000:.4f} .25 .25\n")
 
 
+def note(id: str) -> None:
+    """Note that a crystal is computed."""
+    with CALLS.open("a") as file:
+        file.write(f"{id}\n")
+
+
 def calls() -> list[str]:
     """Return the ids computed so far."""
     return CALLS.read_text().split() if CALLS.is_file() else []
@@ -69,5 +82,5 @@ def calls() -> list[str]:
 
 if __name__ == "__main__":
     made = FakeEngine(sys.argv.pop(1))
-    engine._program = lambda *_: made
+    engine.engine_of = lambda *_: made
     main()

@@ -57,6 +57,11 @@ def test_one_worker_is_this_process():
     assert seen == [1]
 
 
+def test_one_worker_apart_may_die():
+    with Workers([partial(die, signal.SIGKILL), partial(square, 2)], 1, apart=True) as made:
+        assert dict(made) == {0: Died(-signal.SIGKILL), 1: 4}
+
+
 @pytest.mark.parametrize(
     ("lethal", "exitcode", "killed"),
     [

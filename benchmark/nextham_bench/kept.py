@@ -63,9 +63,10 @@ class Kept:
         """
         line = json.dumps({"key": key}).encode()[:-1] + b', "measured": ' + _adapter().dump_json(measured) + b"}\n"
         try:
-            start = self._file.seek(0, os.SEEK_END)
+            self._file.seek(0, os.SEEK_END)
             self._file.write(line)
             self._file.flush()
+            start = self._file.tell() - len(line)  # where it went, whatever another process has appended meanwhile
         except OSError as error:
             raise WriteError.of(self.path or Path(tempfile.gettempdir()), error) from error
         self._start[key] = start

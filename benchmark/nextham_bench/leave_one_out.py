@@ -80,14 +80,15 @@ def by_element(files: Sequence[tuple[Path, Scores]]) -> dict[str, Scores]:
 
 
 def _element_of(path: Path, scores: Scores) -> str:
-    candidates = (scores.name, path.stem, path.parent.name)
-    for name in (word for text in candidates for word in re.split(r"[^A-Za-z]+", text)[::-1]):
+    """Return the element that a score, its file or its folder is called by, or else that one of their names ends in."""
+    names = (scores.name, path.stem, path.parent.name)
+    ends = (re.split(r"[^A-Za-z]+", name)[-1] for name in names)
+    for name in (*names, *ends):
         try:
-            if name and len(name) <= 2:
-                atomic_number(name)
-                return name
+            atomic_number(name)
         except InputError:
             continue
+        return name
     raise InputError(f"{path}: neither the score's name {scores.name!r} nor the file's says which element was left out")
 
 

@@ -72,7 +72,7 @@ def commands(plan: Plan, n_structures: int) -> list[list[str]]:
     return [_command(plan, part) for part in range(-(-n_structures // plan.part_size))]
 
 
-def _claim(plan: Plan, split_sha256: str | None) -> None:
+def _claim(plan: Plan, split_sha256: str) -> None:
     """Write down what the folder is of, or refuse one that is of something else."""
     facts = {
         "dataset": _sha256(plan.dataset / "store.json"),

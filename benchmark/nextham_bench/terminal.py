@@ -11,6 +11,14 @@ from nextham_bench.schema import Columns, Scores
 
 BLOCK_NAMES = {"uu": "↑↑", "ud": "↑↓", "du": "↓↑", "dd": "↓↓"}
 _SMALL_MEV = 5e-4
+_LEVELS = {
+    "occupied_mev": "occupied bands",
+    "path_mev": "standard path",
+    "gap_mev": "gap",
+    "fermi_mev": "Fermi level",
+    "soc_splitting_mev": "spin-orbit splitting at Γ",
+    "dos_mev": "DOS",
+}
 
 
 def mev(value: float) -> str:
@@ -113,7 +121,7 @@ def table(scores: Scores) -> Table:
 
 
 def sentences(scores: Scores) -> list[str]:
-    """Return what the table leaves out: intervals and bands."""
+    """Return what the table leaves out: intervals, levels, spectra and structures that were refused."""
     out = []
     skill, low_high = scores.headline.overall.skill, scores.headline.intervals["skill"]
     if skill is not None and low_high is not None:
@@ -128,7 +136,34 @@ def sentences(scores: Scores) -> list[str]:
             )
             + f", ghost states in {percent(model.ghost_share)} of structures (h0 {percent(h0.ghost_share)})"
         )
+        numbers = (f"{name} {_both(getattr(model, key), getattr(h0, key))}" for key, name in _LEVELS.items())
+        out.append("errors in meV: " + ", ".join(numbers))
+        parts = zip(("P", "PQ", "Q"), model.subspace, h0.subspace, strict=True)
+        out.append(
+            "in the reference's eigenvectors, meV: " + ", ".join(f"{n} {_both(m[1], h[1])}" for n, m, h in parts)
+        )
+    if scores.optics is not None:
+        one = scores.optics
+        out.append(
+            f"optical conductivity, relative distance: {_share(one.model)} (h0 {_share(one.h0)}), {one.n_structures} "
+            f"structures, {one.n_skipped} without; not ranked"
+        )
+    if refused := scores.coverage.refused:
+        first, why = next(iter(refused.items()))
+        out.append(f"{len(refused)} structures cannot be scored, such as {first}: {why}")
     return out
+
+
+def _both(model: float | None, h0: float | None) -> str:
+    return f"{_one(model)} (h0 {_one(h0)})"
+
+
+def _one(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def markdown(scores: Sequence[Scores]) -> str:

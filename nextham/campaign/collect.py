@@ -30,6 +30,15 @@ class Job:
 
 
 @dataclasses.dataclass(frozen=True)
+class Waiting:
+    """Structures that are to be seen to, and by how many processes."""
+
+    jobs: Sequence[Job]
+    workers: int = 1  # one is this process
+    apart: bool = False  # one is a process of its own, too: what kills it costs its structure alone
+
+
+@dataclasses.dataclass(frozen=True)
 class Target:
     """The store that a campaign writes."""
 
@@ -95,10 +104,13 @@ def collect(jobs: Sequence[Job], target: Target, rules: Rules, *, workers: int =
     )
     entries: dict[str, Entry] = {}
     skipped: Counter[str] = Counter()
-    with writer, closing(_outcomes(jobs, rules, workers, apart)) as outcomes:  # closed: no process outlives an error
+    with (
+        writer,
+        closing(outcomes(Waiting(jobs, workers, apart), rules)) as made,
+    ):  # closed: no process outlives an error
         ledger.path.unlink(missing_ok=True)  # of a campaign that was killed: each of its structures is seen to again
-        for outcome in outcomes:
-            entry = _written(outcome, writer, rules.stage)
+        for outcome in made:
+            entry = written(outcome, writer, rules.stage)
             ledger.add(entry)
             entries[entry.id] = entry
             if entry.ok and outcome.record is not None and outcome.record.certificate is not None:
@@ -114,11 +126,11 @@ def collect(jobs: Sequence[Job], target: Target, rules: Rules, *, workers: int =
     return summary
 
 
-def _outcomes(jobs: Sequence[Job], rules: Rules, workers: int, apart: bool) -> Generator[Outcome, None, None]:
+def outcomes(work: Waiting, rules: Rules) -> Generator[Outcome, None, None]:
     """Yield what an interrupted campaign had finished, then the rest as it is made; each with its own progress."""
-    left = {job.id: job for job in jobs}
+    left = {job.id: job for job in work.jobs}
     useless: dict[str, str] = {}
-    kept = [(job.id, job.saved) for job in jobs if job.saved is not None and job.saved.path.is_file()]
+    kept = [(job.id, job.saved) for job in work.jobs if job.saved is not None and job.saved.path.is_file()]
     for id, saved in track(kept, f"{rules.stage}, read back"):
         found = saved.read()
         if isinstance(found, str):
@@ -127,7 +139,7 @@ def _outcomes(jobs: Sequence[Job], rules: Rules, workers: int, apart: bool) -> G
             del left[id]
             yield found
     waiting = list(left.values())
-    with Workers([partial(_outcome, job, rules) for job in waiting], workers, apart=apart) as made:
+    with Workers([partial(_outcome, job, rules) for job in waiting], work.workers, apart=work.apart) as made:
         for k, result in track(made, rules.stage, total=len(waiting)):
             id = waiting[k].id
             outcome = lost(id, rules.stage, result) if isinstance(result, Died) else result
@@ -143,7 +155,7 @@ def _outcome(job: Job, rules: Rules) -> Outcome:
     return job.saved.write(finish(job.id, job.make, rules), key)
 
 
-def _written(outcome: Outcome, writer: StoreWriter, stage: str) -> Entry:
+def written(outcome: Outcome, writer: StoreWriter, stage: str) -> Entry:
     """Return what the ledger says once the record, if there is one, is in the store."""
     record = outcome.record
     if record is None:

@@ -13,7 +13,7 @@ from nextham.core import OPERATORS
 from nextham.data.checks import certify
 from nextham.data.ledger import Entry
 from nextham.data.record import Record, encode
-from nextham.dft.engine import Cause, RunError, RunResult
+from nextham.dft.engine import Attempt, Cause, RunError, RunResult
 from nextham.exceptions import CheckError, NexthamError, WriteError, reason_of
 from nextham.workers import Died
 
@@ -56,7 +56,8 @@ def finish(id: str, make: Callable[[], RunResult], rules: Rules) -> Outcome:
     found = attempt(id, rules.stage, lambda: _record(make(), rules))
     if isinstance(found, Entry):
         return Outcome(found)
-    return Outcome(Entry(id=id, stage=rules.stage, ok=True, facts=_facts(found)), found)
+    record, attempts = found
+    return Outcome(Entry(id=id, stage=rules.stage, ok=True, facts=_facts(record), attempts=attempts), record)
 
 
 def attempt(id: str, stage: str, call: Callable[[], Made]) -> Made | Entry:
@@ -72,7 +73,8 @@ def attempt(id: str, stage: str, call: Callable[[], Made]) -> Made | Entry:
     except OSError as error:
         return _failure(id, stage, _cause(error), f"{id}: {error.filename or stage}: {reason_of(error)}")
     except RunError as error:
-        return _failure(id, stage, error.cause, str(error), error.log_tail)
+        failure = _failure(id, stage, error.cause, str(error), error.log_tail)
+        return dataclasses.replace(failure, attempts=error.attempts)
     except CheckError as error:
         return _failure(id, CHECK, error.check, str(error))
     except NexthamError as error:
@@ -91,10 +93,10 @@ def lost(id: str, stage: str, died: Died) -> Outcome:
     return Outcome(_failure(id, stage, Cause.CRASHED, text))
 
 
-def _record(result: RunResult, rules: Rules) -> Record:
+def _record(result: RunResult, rules: Rules) -> tuple[Record, tuple[Attempt, ...]]:
     system, settings = result.system, rules.settings
     certificate = certify(system, settings=settings.checks, levels=result.levels, required=rules.required)
-    return encode(system, settings.store, certificate=certificate)
+    return encode(system, settings.store, certificate=certificate), result.attempts
 
 
 def _failure(id: str, stage: str, cause: str, message: str, log_tail: str = "") -> Entry:

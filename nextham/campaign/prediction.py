@@ -207,7 +207,11 @@ def _predict(query: Query, predictor: Predictor, output: Output, bands: Path | N
     system = query.read()
     read = time.perf_counter()
     made = predictor(system)
-    facts: dict[str, Any] = {"atoms": len(system.numbers), "inputs_s": read - start, "model_s": time.perf_counter() - read}
+    facts: dict[str, Any] = {
+        "atoms": len(system.numbers),
+        "inputs_s": read - start,
+        "model_s": time.perf_counter() - read,
+    }
     facts["damped"] = made.damped
     if made.unseen:
         facts["unseen_elements"] = " ".join(made.unseen)

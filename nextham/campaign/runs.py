@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from nextham.campaign.collect import Job, Summary, Target, collect
 from nextham.campaign.outcome import Rules
@@ -17,6 +17,9 @@ from nextham.campaign.settings import DatasetSettings
 from nextham.core import OPERATORS, Structure
 from nextham.dft.engine import Engine, RunResult
 from nextham.exceptions import InputError, NexthamError
+
+if TYPE_CHECKING:
+    from nextham.structures.files import Found
 
 
 class Task(StrEnum):
@@ -122,10 +125,9 @@ def import_runs(
     Raises:
         NexthamError: if two runs have one id, or none gave a record and the target may not be empty.
     """
-    _unique_ids(runs)
-    return collect(
-        [Job(run.id, run.read) for run in runs], target, Rules("import", settings, required), workers=workers
-    )
+    distinct((run.id, str(run.path)) for run in runs)
+    jobs = [Job(run.id, run.read) for run in runs]
+    return collect(jobs, target, Rules("import", settings, required), workers=workers)
 
 
 class Foreign(Readable, Protocol):
@@ -151,7 +153,7 @@ def import_foreign(
     Raises:
         NexthamError: like :func:`import_runs`.
     """
-    _unique_ids(runs)
+    distinct((run.id, str(run.path)) for run in runs)
     rules = Rules("import", settings, required)
     kept = target.path.with_name(f"{target.path.name}.records")
     jobs = [Job(run.id, run.read, Saved(kept / run.id, run.id, rules, run.fingerprint)) for run in runs]
@@ -161,44 +163,50 @@ def import_foreign(
     return summary
 
 
-def _unique_ids(runs: Sequence[Readable]) -> None:
-    first: dict[str, Readable] = {}
-    for run in runs:
-        if run.id in first:
-            raise InputError(f"{run.path} and {first[run.id].path} are both called {run.id}; rename one")
-        first[run.id] = run
-
-
 def load_structures(files: Iterable[Path]) -> list[tuple[str, Structure | NexthamError]]:
     """Return the crystals of files by id; in place of a file or frame that cannot be read stands the reason.
 
     Raises:
         InputError: if two crystals have the same id.
     """
+    crystals = [found for path in files for found in found_in(path)]
+    distinct((found.id, found.where) for found in crystals)
+    return [(found.id, found.crystal) for found in crystals]
+
+
+def found_in(path: Path) -> list[Found]:
+    """Return the crystals of a file; in place of one that cannot be read stands the reason."""
     from nextham.structures.files import Found, id_of, read_each
 
-    crystals: dict[str, Found] = {}
-    for path in files:
-        try:
-            here = read_each(path, more={"stru": _read_stru})
-        except NexthamError as error:
-            here = [Found(id_of(path), str(path), error)]
-        for found in here:
-            if found.id in crystals:
-                raise InputError(f"{found.where} and {crystals[found.id].where} are both called {found.id}; rename one")
-            crystals[found.id] = found
-    return [(id, found.crystal) for id, found in crystals.items()]
+    try:
+        return read_each(path, more={"stru": _read_stru})
+    except NexthamError as error:
+        return [Found(id_of(path), str(path), error)]
+
+
+def distinct(named: Iterable[tuple[str, str]]) -> None:
+    """Refuse two structures of one id; each is given with where it comes from.
+
+    Raises:
+        InputError: with both places.
+    """
+    first: dict[str, str] = {}
+    for id, where in named:
+        if id in first:
+            raise InputError(f"{where} and {first[id]} are both called {id}; rename one")
+        first[id] = where
 
 
 def _job(engine: Engine, found: Structure | NexthamError, id: str, folder: Path, rules: Rules) -> Job:
     if isinstance(found, NexthamError):
-        return Job(id, partial(_refuse, found))
+        return Job(id, partial(refuse, found))
     compute = engine.h0 if rules.stage == Task.H0 else engine.scf
     saved = Saved(folder, id, rules, partial(engine.fingerprint, found, id=id))
     return Job(id, partial(compute, found, id=id, folder=folder), saved)
 
 
-def _refuse(error: NexthamError) -> RunResult:
+def refuse(error: NexthamError) -> RunResult:
+    """Stand in for a computation that cannot be made."""
     raise error
 
 

@@ -9,6 +9,7 @@ import typer
 from nextham import __version__
 from nextham.cli import (
     abacus,
+    campaign,
     configuration,
     data,
     distribute,
@@ -30,7 +31,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for module in (structures, abacus, exchange, engine, data, split, distribute, fit, infer, species, configuration):
+for module in (
+    structures,
+    abacus,
+    exchange,
+    engine,
+    campaign,
+    data,
+    split,
+    distribute,
+    fit,
+    infer,
+    species,
+    configuration,
+):
     module.register(app)
 
 

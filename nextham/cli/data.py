@@ -48,7 +48,7 @@ def show(
 
 
 def pack(
-    stores: Annotated[list[Path], typer.Argument(help="Stores.")],
+    stores: Annotated[list[str], typer.Argument(help="Stores: folders or addresses.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The store to write.")],
     settings: Settings = None,
     overwrite: Overwrite = False,
@@ -63,13 +63,24 @@ def pack(
 
 
 def verify(
-    store: StorePath,
+    store: Annotated[str, typer.Argument(help="A store: a folder or an address; with --pyabacus also a crystal.")],
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes.")] = 1,
+    pyabacus: Annotated[
+        bool, typer.Option("--pyabacus", help="Compare S(R) with the two-centre integrals of ABACUS's Python binding.")
+    ] = False,
+    species: Annotated[
+        str, typer.Option(help="With --pyabacus: embedded, or the folder of the orbital files.")
+    ] = "embedded",
+    id: Annotated[list[str] | None, typer.Option(help="With --pyabacus: structures; by default all.")] = None,
+    tolerance: Annotated[float, typer.Option(min=0, help="With --pyabacus: largest difference of S.")] = 1e-6,
 ) -> None:
     """Compare every file and record of a store with the checksum it was written with.
 
     What a download brought is mended by the same download again.
     """
+    if pyabacus:
+        _verify_overlaps(Path(store), species, id or [], tolerance)
+        return
     from nextham.data.store import Store
     from nextham.data.verify import verify as verified
     from nextham.exceptions import InputError
@@ -81,6 +92,20 @@ def verify(
     if problems:
         raise InputError(f"{store} has {len(problems)} problem{'s' * (len(problems) != 1)}")
     typer.echo(f"{store}: {len(opened)} structures, all checksums agree")
+
+
+def _verify_overlaps(path: Path, species: str, ids: list[str], tolerance: float) -> None:
+    from nextham.campaign.crosscheck import differences
+    from nextham.exceptions import InputError
+
+    found = []
+    for difference in differences(path, species=species, ids=ids):
+        typer.echo(str(difference))
+        found.append(difference)
+    bad = [difference for difference in found if not difference.largest <= tolerance]
+    if bad:
+        raise InputError(f"{path}: S of {len(bad)} of {len(found)} structures differs by more than {tolerance:g}")
+    typer.echo(f"{path}: S of {len(found)} structures is that of ABACUS's two-centre integrals within {tolerance:g}")
 
 
 def _print(facts: dict[str, Any], title: str, as_json: bool) -> None:

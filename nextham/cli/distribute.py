@@ -74,7 +74,8 @@ def publish(  # noqa: PLR0913, PLR0917  (one argument per option)
 
 def _tell_published(output: Path, found: Published, url: str) -> None:
     index = found.index
-    typer.echo(f"{output}: {len(index.shards)} shards, {len(index.all_files)} files, {size_text(index.size)}")
+    count = f"{len(index.shards)} shard{'s' * (len(index.shards) != 1)}"
+    typer.echo(f"{output}: {count}, {len(index.all_files)} files, {size_text(index.size)}")
     typer.echo(f"sha256 of files.json, for --sha256 of nextham download: {found.sha256}")
     repo = url.removeprefix("hf://datasets/") if url.startswith("hf://") else "ORGANISATION/NAME"
     typer.echo(f"to the Hugging Face hub: hf upload {repo} {output} . --repo-type dataset")

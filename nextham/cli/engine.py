@@ -102,7 +102,7 @@ def _command(name: str) -> Callable[..., None]:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that running jobs are ended too
         folders = RunFolders(runs or output.with_name(f"{output.name}.runs"), keep_runs)
         how = Computation(Task(name), folders, workers)
-        program = _program(engine, chosen, source)
+        program = engine_of(engine, chosen, source)
         target = Target(output, overwrite, allow_empty)
         run_and_tell(lambda: run_structures(files, program, target, how, settings=chosen), as_json)
 
@@ -169,7 +169,7 @@ def _with_species(settings: EngineSettings, source: str | None, lock: Path | Non
     return settings.model_copy(update={"species": settings.species.model_copy(update=given)})
 
 
-def _program(name: EngineName, settings: EngineSettings, species: SpeciesSource) -> Engine:
+def engine_of(name: EngineName, settings: EngineSettings, species: SpeciesSource) -> Engine:
     """Return the engine of a name; another DFT program is another branch here and a line in _DESCRIBE."""
     if name is EngineName.LCAO:
         from nextham.dft.lcao.engine import LCAOEngine

@@ -24,6 +24,7 @@ Require = Annotated[
 SettingsText = Annotated[
     str | None, typer.Option("--settings", help="YAML file, or YAML/JSON text; sections store and checks.")
 ]
+MemoryGb = Annotated[float, typer.Option(min=0.1, help="Memory that reading one structure may take.")]
 NumberOfWorkers = Annotated[int, typer.Option(min=1, help="Processes that read and check.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 AllowEmpty = Annotated[bool, typer.Option("--allow-empty", help="Write a store even if every structure failed.")]
@@ -63,7 +64,7 @@ def import_published(  # noqa: PLR0913  (options)
         float,
         typer.Option(min=0.0, max=8.0, help="Files whose first missing pair is farther are taken, cut there."),
     ] = 8.0,
-    memory_gb: Annotated[float, typer.Option(min=0.1, help="Memory that reading one file may take.")] = 8.0,
+    memory_gb: MemoryGb = 8.0,
     require: Require = None,
     settings: SettingsText = None,
     workers: NumberOfWorkers = 1,
@@ -135,6 +136,7 @@ def import_deeph(  # noqa: PLR0913  (options)
             "are taken as they are.",
         ),
     ] = None,
+    memory_gb: MemoryGb = 8.0,
     require: Require = None,
     settings: SettingsText = None,
     workers: NumberOfWorkers = 1,
@@ -152,7 +154,7 @@ def import_deeph(  # noqa: PLR0913  (options)
 
     campaign = partial(
         import_foreign,
-        deeph_runs(folders, id=id, rydberg_ev=rydberg_ev),
+        deeph_runs(folders, id=id, rydberg_ev=rydberg_ev, memory_gb=memory_gb),
         Target(output, overwrite, allow_empty),
         settings=load_settings(DatasetSettings, settings),
         required=tuple(require) if require else (Operator.OVERLAP, Operator.HAMILTONIAN),

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Final
 
 from nextham.console import size_text, transfer
+from nextham.data.checksums import sha256_of
 from nextham.data.crew import Crew
 from nextham.data.fetching import Fetching, Report
 from nextham.data.layout import ABOUT, FILES, ORIGIN
 from nextham.data.remote import Location, located
 from nextham.data.selection import Plan, Selection, Source, planned
-from nextham.data.shard import sha256_of
 from nextham.data.transfer import Traffic
 from nextham.data.workplace import Workplace, workplace
 from nextham.exceptions import InputError, WriteError
@@ -54,6 +54,8 @@ def download(request: Request, traffic: Traffic) -> Report:
         InputError: if the source or the selection cannot be used, or a file cannot be had: its name is told.
         WriteError: if the disk is full or forbids writing.
     """
+    if request.out.name in ("", ".."):
+        raise InputError(f"{request.out} is no name for a store; choose a folder that is not there yet")
     begin = time.monotonic()
     with _planned(request, traffic) as found, workplace(request.out) as work:
         same = _checked_target(request, found)

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from nextham import __version__
+from nextham.data.checksums import content_of
 from nextham.data.crew import Crew
 from nextham.data.index import SUMS, FileEntry, Index, ShardEntry
 from nextham.data.layout import ABOUT, FILES, MANIFEST, ORIGIN
 from nextham.data.parts import kept_shard, made_shard, write_description
 from nextham.data.selection import Plan, ShardPlan
-from nextham.data.shard import content_of
 from nextham.data.transfer import Traffic, fetch
 from nextham.data.workplace import Workplace
 from nextham.exceptions import NexthamError, WriteError

@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from nextham import __version__
 from nextham.console import first_problem
+from nextham.data.checksums import digest_of, sha256_of
 from nextham.data.layout import ABOUT, FILES, LEDGER, MANIFEST, operator_of
 from nextham.data.patience import Patience
 from nextham.data.remote import Location
-from nextham.data.shard import digest_of, sha256_of
 from nextham.exceptions import InputError
 
 INDEX_VERSION: Final = 1

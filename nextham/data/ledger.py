@@ -102,8 +102,8 @@ class Ledger:
         count = Counter("ok" if entry.ok else entry.cause for entry in self.last().values())
         return dict(count.most_common())
 
-    def add(self, entry: Entry) -> None:
-        """Append an event; one without a time happened now.
+    def add(self, entry: Entry) -> Entry:
+        """Append an event and return it as it stands there; one without a time happened now.
 
         Raises:
             WriteError: if the file cannot be written.
@@ -116,6 +116,7 @@ class Ledger:
             self._append(line)
         except OSError as error:
             raise WriteError.of(self.path, error) from error
+        return stamped
 
     def _append(self, line: str) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)

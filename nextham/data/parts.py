@@ -17,7 +17,8 @@ from nextham.data.layout import ABOUT, MANIFEST
 from nextham.data.record_file import load_record, save_record
 from nextham.data.remote import RemotePath
 from nextham.data.settings import StoreSettings
-from nextham.data.shard import Shard, write_shard
+from nextham.data.shard import Shard
+from nextham.data.shard_write import write_shard
 from nextham.data.store import read_about
 from nextham.data.transfer import Traffic, fetch
 from nextham.exceptions import InputError, WriteError

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nextham.data.cards import CardSettings, citation, data_card, license_text
+from nextham.data.checksums import sha256_of
 from nextham.data.croissant import croissant
 from nextham.data.index import CARD, CITATION, CROISSANT, LICENSE, SPLIT_NAME, SPLITS, SUMS, FileEntry, Index
 from nextham.data.layout import ABOUT, FILES, LEDGER, MANIFEST
-from nextham.data.shard import sha256_of
 from nextham.data.splits import Split
 from nextham.data.store import Store
 from nextham.data.verify import verify

@@ -173,7 +173,15 @@ def stream(path: Location, start: int = 0) -> Iterator[tuple[int, Iterator[bytes
         headers = {"Range": f"bytes={start}-"} if start else {}
         # size: any, so that nobody asks for it; block_size 0: a stream
         with filesystem(path.scheme).open(path.real, "rb", block_size=0, size=1, headers=headers) as file:
+            _check_scheme(path, str(file.r.url))
             yield (start if _begins_at(file.r, start) else 0), iter(lambda: file.read(BLOCK), b"")
+
+
+def _check_scheme(path: RemotePath, answered: str) -> None:
+    if path.real.startswith("https:") and not answered.startswith("https:"):
+        raise InputError(
+            f"{path} is redirected to {urlsplit(answered).hostname} without encryption; it is not followed"
+        )
 
 
 def _begins_at(response: Any, start: int) -> bool:

@@ -98,8 +98,12 @@ class Source:
         if not name and len(own) == 1:
             name = min(own)
         if name not in own:
-            there = f"there are {', '.join(own)}" if own else "it has none"
-            raise InputError(f"there is no split file {name or 'named'}, and none of that name in {self.root}; {there}")
+            there = f"it has {', '.join(own) or 'none'}"
+            if not name:
+                raise InputError(
+                    f"a subset is one of a split: name a split of {self.root} ({there}) or a file of yours"
+                )
+            raise InputError(f"there is no split file {name}, and no split of that name in {self.root}: {there}")
         with tempfile.TemporaryDirectory() as folder:
             entry = own[name]
             fetch(self.root / entry.path, Path(folder) / "split.json", entry, traffic)
@@ -241,8 +245,11 @@ def _shard_plan(
 def _sizes(source: Source, entry: ShardEntry, rows: Sequence[int], stored: Sequence[str]) -> NDArray[np.float64]:
     """Estimate the bytes of structures of a shard: each operator's bytes, shared by their counts of numbers."""
     table = source.manifest[source.manifest["shard"] == entry.name].sort_values("row")
-    per_row = table["n_pairs"].to_numpy(float) * (table["n_orb"] / table["n_atoms"]).to_numpy(float) ** 2
-    masks = [json.loads(text) for text in table["rows"]]
+    try:
+        per_row = table["n_pairs"].to_numpy(float) * (table["n_orb"] / table["n_atoms"]).to_numpy(float) ** 2
+        masks = [dict(json.loads(text)) for text in table["rows"]]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{source.root}: the manifest is damaged ({error}); it must be published again") from None
     total = np.full(len(table), sum(file.size for file in entry.index_files) / len(table))
     for name in stored:
         numbers = per_row * np.array([mask.get(name, "").count("1") for mask in masks])

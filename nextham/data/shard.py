@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -12,16 +11,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec, Crc32cCodec
 
-from nextham import __version__
 from nextham.core import OrbitalBasis, PairList, Provenance, Structure
 from nextham.core._arrays import offsets
 from nextham.data.certificate import Certificate
-from nextham.data.layout import SCHEMA_VERSION, check_version
+from nextham.data.layout import check_version
 from nextham.data.record import STORED, Record, Rows, rows_of_mask
 from nextham.data.remote import Location, RemotePath, concurrently
-from nextham.data.settings import StoreSettings
 from nextham.exceptions import InputError
 from nextham.files import check_plain
 
@@ -29,6 +25,7 @@ if TYPE_CHECKING:
     from nextham.data.ranged import Ranged
 
 Described = TypeVar("Described", Provenance, Certificate)
+_Together = Mapping[str, tuple[int, NDArray[np.float64]]]  # numbers of neighbouring records, and where they begin
 INDEX: Final = {  # read whole when a shard is opened
     "atom_ptr": "(n_structures + 1,) int64, atoms of structure k: ptr[k]:ptr[k+1]",
     "pair_ptr": "(n_structures + 1,) int64, pairs of structure k: ptr[k]:ptr[k+1]",
@@ -38,53 +35,6 @@ INDEX: Final = {  # read whole when a shard is opened
     "pair_ij": "(n_pairs, 2) int32 atoms within the structure",
     "pair_R": "(n_pairs, 3) int32 cells",
 }
-
-
-def write_shard(path: Path, records: Sequence[Record], settings: StoreSettings) -> None:
-    """Write records as a new Zarr group."""
-    about = [record.about for record in records]
-    attributes = {"schema_version": SCHEMA_VERSION, "code_version": __version__, "records": about}
-    group = zarr.create_group(path, zarr_format=3, attributes=attributes)
-    structures = [record.structure for record in records]
-    index: dict[str, NDArray[Any]] = {
-        "atom_ptr": offsets([len(s) for s in structures]),
-        "pair_ptr": offsets([r.pairs.n_pairs for r in records]),
-        "numbers": np.concatenate([s.numbers for s in structures]).astype(np.int16),
-        "positions": np.concatenate([s.positions for s in structures]),
-        "cells": np.stack([s.cell for s in structures]),
-        "pair_ij": np.concatenate([r.pairs.ij for r in records]).astype(np.int32),
-        "pair_R": np.concatenate([r.pairs.R for r in records]).astype(np.int32),
-    }
-    for name, array in index.items():
-        _write(group, name, array, settings)
-    for name in STORED:
-        held = [record.stored.get(name) for record in records]
-        if any(held):
-            masks = np.array([rows.mask if rows else 0 for rows in held], dtype=np.int16)
-            _write(group, f"{name}_rows", masks, settings)
-            _write(group, name, np.concatenate([rows.values.ravel() for rows in held if rows]), settings)
-
-
-def content_of(path: Path) -> tuple[int, str]:
-    """Return the bytes of a folder's files, and the sha256 over their sorted names and contents."""
-    files = [p for p in path.rglob("*") if p.is_file()]
-    return sum(file.stat().st_size for file in files), digest_of(
-        {file.relative_to(path).as_posix(): sha256_of(file) for file in files}
-    )
-
-
-def sha256_of(file: Path) -> str:
-    """Return the sha256 of a file."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def digest_of(files: Mapping[str, str]) -> str:
-    """Return the sha256 of a shard from those of its files, by their names in its folder."""
-    digest = hashlib.sha256()
-    for name in sorted(files, key=lambda name: name.split("/")):
-        digest.update(f"{name} {files[name]}\n".encode())
-    return digest.hexdigest()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,6 +102,38 @@ class Shard:
 
     def record(self, row: int, names: Collection[str] | None = None) -> Record:
         """Return a record with all that it stores, or with the named ones of these."""
+        return self._record(row, names, {})
+
+    def records(self, rows: range) -> Iterator[Record]:
+        """Yield neighbouring records; their numbers are read together, which takes a third of the time."""
+        start = rows.start
+        while start < rows.stop:
+            stop = start + 1
+            while stop < rows.stop and self._n_numbers(start, stop + 1) <= _TOGETHER:
+                stop += 1
+            together = self._together(start, stop)
+            yield from (self._record(row, None, together) for row in range(start, stop))
+            start = stop
+
+    def _n_numbers(self, start: int, stop: int) -> int:
+        return sum(int(values.ptr[stop] - values.ptr[start]) for values in self._values.values())
+
+    def _together(self, start: int, stop: int) -> _Together:
+        """Return the numbers of some records by operator, each with where they begin."""
+
+        def numbers(name: str) -> tuple[int, NDArray[np.float64]]:
+            values = self._values[name]
+            begin, end = int(values.ptr[start]), int(values.ptr[stop])
+            return begin, np.asarray(values.array[begin:end], dtype=np.float64)
+
+        try:
+            return self._each(numbers, self._values)
+        except InputError:
+            raise
+        except Exception:  # one is damaged: each is read by itself, so that it is named
+            return {}
+
+    def _record(self, row: int, names: Collection[str] | None, together: _Together) -> Record:
         atoms = slice(*self._index["atom_ptr"][row : row + 2])
         own = slice(*self._index["pair_ptr"][row : row + 2])
         numbers = self._index["numbers"][atoms]
@@ -164,7 +146,7 @@ class Shard:
             self._basis.restricted(numbers.tolist()),
             pairs,
             self.meta(row),
-            self._each(partial(self._rows, row=row), wanted),
+            self._each(partial(self._rows, row=row, together=together), wanted),
             dropped_ev=float(self._about[row].get("dropped_ev", 0.0)),
             rounding=float(self._about[row].get("rounding", 0.0)),
             certificate=self.certificate(row),
@@ -176,19 +158,23 @@ class Shard:
         found = concurrently(function, names) if self._files else [function(name) for name in names]
         return dict(zip(names, found, strict=True))
 
-    def _rows(self, name: str, row: int) -> Rows:
+    def _rows(self, name: str, row: int, together: _Together) -> Rows:
         for _ in range(_TRIES - 1 if self._files else 0):
             try:
-                return self._rows_once(name, row)
+                return self._rows_once(name, row, together)
             except _DamagedError:  # perhaps on its way only
                 self.forget()
-        return self._rows_once(name, row)
+        return self._rows_once(name, row, together)
 
-    def _rows_once(self, name: str, row: int) -> Rows:
+    def _rows_once(self, name: str, row: int, together: _Together) -> Rows:
         values = self._values[name]
-        mask = int(values.masks[row])
+        mask, begin, end = int(values.masks[row]), int(values.ptr[row]), int(values.ptr[row + 1])
         try:
-            numbers = np.asarray(values.array[values.ptr[row] : values.ptr[row + 1]], dtype=np.float64)
+            if name in together:
+                first, read = together[name]
+                numbers = read[begin - first : end - first]
+            else:
+                numbers = np.asarray(values.array[begin:end], dtype=np.float64)
         except InputError:
             raise
         except Exception as error:  # whatever Zarr meets in a damaged file
@@ -265,25 +251,5 @@ def _reached(path: RemotePath) -> Ranged:
 
 _POINTERS: Final = ("atom_ptr", "pair_ptr")
 _TRIES: Final = 3  # at reading what may be damaged on its way
+_TOGETHER: Final = 4 * 2**20  # numbers of neighbours that are read at once: 32 MB
 _MAX_INDEX_BYTES: Final = 2**32  # an index is read whole; a shard has up to some hundred structures
-
-
-def _write(group: zarr.Group, name: str, values: NDArray[Any], settings: StoreSettings) -> None:
-    rest = values.shape[1:]
-    chunk = max(1, min(settings.chunk_numbers, len(values)))
-    per_file = min(-(-len(values) // chunk), settings.file_mb * 2**20 // (8 * chunk)) or 1
-    array = group.create_array(
-        name,
-        shape=values.shape,
-        dtype=values.dtype,
-        chunks=(chunk, *rest),
-        shards=(chunk * per_file, *rest),
-        compressors=[_codec(values.dtype.itemsize, settings), Crc32cCodec()],
-        fill_value=np.nan if values.dtype.kind == "f" else np.iinfo(values.dtype).min,  # tells a missing file
-    )
-    array[...] = values
-
-
-def _codec(itemsize: int, settings: StoreSettings) -> BloscCodec:
-    """Zstd over bytes sorted by significance: the low bytes of rounded numbers are zero."""
-    return BloscCodec(cname="zstd", clevel=settings.zstd_level, shuffle="shuffle", typesize=itemsize)

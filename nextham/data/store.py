@@ -88,6 +88,11 @@ class Store:
         shard, row = self._find(id)
         return shard.record(row)
 
+    def records(self) -> Iterator[Record]:
+        """Yield all structures as they are stored, in the order of ``ids``."""
+        for number, about in enumerate(self.shards):
+            yield from self.shard(number).records(range(len(about["ids"])))
+
     def correction(self, id: str | int) -> BlockMatrix:
         """Return H - H0 of one structure, without reading anything else."""
         shard, row = self._find(id)
@@ -185,10 +190,10 @@ def merge_stores(
         InputError: if two stores hold one id, or differ in H0 definition or in an element's basis.
     """
     stores = [Store(path) for path in paths]
-    places = [(store, id) for store in stores for id in store.ids]
+    records = (record for store in stores for record in store.records())
     with StoreWriter(out, settings=settings, overwrite=overwrite) as writer:
-        for store, id in track(places, f"packing {out}"):
-            writer.add_record(store.record(id))
+        for record in track(records, f"packing {out}", total=sum(map(len, stores))):
+            writer.add_record(record)
         for entry in (entry for store in stores if store.ledger for entry in store.ledger.entries()):
             writer.ledger.add(entry)
 

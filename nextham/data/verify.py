@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from nextham.console import track
+from nextham.data.checksums import content_of
 from nextham.data.index import Index
 from nextham.data.layout import FILES
 from nextham.data.remote import Location
-from nextham.data.shard import content_of
 from nextham.data.store import Store
 from nextham.exceptions import InputError, NexthamError
 from nextham.workers import Died, Workers
@@ -60,17 +60,28 @@ def _files(path: Path, number: int) -> Problems:
 
 
 def _records(path: Location, number: int, first: int) -> Problems:
-    store, problems = _opened(path), []
+    store = _opened(path)
     about = store.shards[number]
-    for id in about["ids"][first : first + _ROWS_AT_ONCE]:
-        try:
-            if store.record(id).sha256 != store.checksum(id):
-                problems.append(
-                    f"{path}: the numbers of {id} are not those that were written; fetch {about['name']} again"
-                )
-        except InputError as error:
-            problems.append(str(error))
+    ids = about["ids"][first : first + _ROWS_AT_ONCE]
+    try:
+        rows = range(first, first + len(ids))
+        digests: list[str | InputError] = [record.sha256 for record in store.shard(number).records(rows)]
+    except InputError:  # one of them is damaged: look at each
+        digests = [_digest(store, id) for id in ids]
+    problems = []
+    for id, found in zip(ids, digests, strict=True):
+        if isinstance(found, InputError):
+            problems.append(str(found))
+        elif found != store.checksum(id):
+            problems.append(f"{path}: the numbers of {id} are not those that were written; fetch {about['name']} again")
     return problems
+
+
+def _digest(store: Store, id: str) -> str | InputError:
+    try:
+        return store.record(id).sha256
+    except InputError as error:
+        return error
 
 
 def _table(store: Store, *, good: bool) -> Problems:

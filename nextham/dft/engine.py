@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from nextham.core import LCAOSystem, Structure
 from nextham.exceptions import NexthamError
 from nextham.physics.bands import Levels
+
+Attempt = Mapping[str, Any]  # plain values: settings of one try, and how it ended
 
 
 class Cause(StrEnum):
@@ -25,6 +28,7 @@ class Cause(StrEnum):
     TIMEOUT = "timeout"
     KILLED = "killed"
     DISK_FULL = "disk-full"
+    DISK_LIMIT = "disk-limit"
     OUT_OF_MEMORY = "out-of-memory"
     CRASHED = "crashed"
 
@@ -36,15 +40,17 @@ class RunError(NexthamError):
         cause: the class of failure.
         message: one sentence with structure id, file and the way out.
         log_tail: last lines of the engine's log, for the ledger.
+        attempts: settings tried, in order, each with how it ended; none where there was but one try.
     """
 
-    def __init__(self, cause: Cause, message: str, *, log_tail: str = "") -> None:
+    def __init__(self, cause: Cause, message: str, *, log_tail: str = "", attempts: Sequence[Attempt] = ()) -> None:
         super().__init__(message)
         self.cause = cause
         self.log_tail = log_tail
+        self.attempts = tuple(attempts)
 
-    def __reduce__(self) -> tuple[type[RunError], tuple[Cause, str], dict[str, str]]:
-        return RunError, (self.cause, str(self)), {"log_tail": self.log_tail}
+    def __reduce__(self) -> tuple[type[RunError], tuple[Cause, str], dict[str, Any]]:
+        return RunError, (self.cause, str(self)), {"log_tail": self.log_tail, "attempts": self.attempts}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +59,7 @@ class RunResult:
 
     system: LCAOSystem  # one structure, house conventions
     levels: Levels | None = None
+    attempts: tuple[Attempt, ...] = ()  # settings tried where the first did not do, in order
 
 
 class Engine(Protocol):
@@ -63,6 +70,11 @@ class Engine(Protocol):
     """
 
     name: str
+
+    @property
+    def version(self) -> str:
+        """Of the program, empty where it does not say."""
+        ...
 
     def fingerprint(self, structure: Structure, *, id: str) -> str:
         """Return a hash of all that the numbers follow from, without computing them.

@@ -31,6 +31,7 @@ class RecipeSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     section: ClassVar[str] = ""  # name of these settings in the config, for errors
+    knobs: ClassVar[frozenset[str]] = frozenset()  # keys that decide whether and how fast numbers come, not which
     default_source: ClassVar[str | None] = None  # species source where nothing is named
     species_keys: ClassVar[tuple[str, ...]] = ("pseudo_dir", "orbital_dir", "pseudopotentials", "orbitals")
 
@@ -59,6 +60,13 @@ class RecipeSettings(BaseModel):
         default=1e-6,
         ge=1e-14,  # rounding of float64 alone is of this size
         description="Density error per electron at which the SCF stops.",
+    )
+
+    rescue: bool = Field(default=True, description="Try again with slower mixing where the SCF does not converge.")
+    rescue_smearing_sigma_ry: Positive | None = Field(
+        default=None,
+        description="Width of the smearing in a last try of what converges no other way; unset: none. The record says "
+        "which width it has.",
     )
 
     @field_validator("kmesh")

@@ -83,7 +83,7 @@ class Norm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, dim, channels) -> the same shape."""
-        size = (x * x).mean(dim=2) @ self.balance.to(x.dtype)
+        size = torch.linalg.vecdot(x, x) @ (self.balance / x.shape[2]).to(x.dtype)
         return x * torch.rsqrt(size + 1e-6)[:, None, None] * spread(self.scale, self.index, dim=0)
 
 
@@ -114,9 +114,9 @@ class TraceGrad(nn.Module):
         a = q.flatten(1) @ self.first + self.bias
         gate = torch.sigmoid(a)
         z = (a * gate) @ self.second
-        slope = gate * (1 + a * (1 - gate)) * self.second.sum(dim=1)
-        dz_dq = (slope @ self.first.T).reshape(len(f), channels, self.mix.shape[0])
-        dz_dg = 2 * spread(dz_dq.transpose(1, 2), self.index) * g
+        slope = gate * (1 + a * (1 - gate)) * (2 * self.second.sum(dim=1))
+        dz_dq = (slope @ self.first.T).reshape(len(f), channels, self.mix.shape[0])  # twice that
+        dz_dg = spread(dz_dq.transpose(1, 2), self.index) * g
         gradient = torch.matmul(dz_dg.transpose(0, 1), mix.transpose(1, 2)).transpose(0, 1)
         return f + gradient, z
 

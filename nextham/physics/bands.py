@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from nextham.core import BlockMatrix, LCAOSystem, Structure
 from nextham.exceptions import InputError
-from nextham.physics.bloch import bloch_sum, bloch_sums, spinor, spinor_bloch_sum
+from nextham.physics.bloch import bloch_sum, bloch_sums, spinor_bloch_sum
 from nextham.physics.eigen import OVERLAP_FILTER, Eigenproblem, Orthogonalised, reduced, solve
 
 _BATCH_ELEMENTS = 2**24  # complex numbers per batch of Bloch sums: 256 MB
@@ -86,7 +87,9 @@ def band_path(structure: Structure, *, spacing_inv_ang: float = 0.05) -> BandPat
 
     cell = (structure.cell, structure.fractional, structure.numbers)
     try:
-        path = seekpath.get_explicit_k_path_orig_cell(cell, reference_distance=spacing_inv_ang)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that a cell is a supercell, and what spglib will change
+            path = seekpath.get_explicit_k_path_orig_cell(cell, reference_distance=spacing_inv_ang)
     except SymmetryDetectionError:
         raise InputError(f"{structure.formula} has no standard path: its symmetry cannot be found") from None
     labels = path["explicit_kpoints_labels"]
@@ -188,23 +191,26 @@ def _levels(basis: Orthogonalised, components: list[NDArray[np.complex128]]) -> 
     """Solve for the first operator and for it plus each of the others, all given by their Pauli components."""
     found = tuple(np.full((len(components[0]), 2 * basis.n), np.nan) for _ in components)
     for q, x in basis.groups:
-        small = [reduced(part[q], x[:, None]) for part in components]
-        first = spinor(small[0])
-        for energies, change in zip(found, [None, *small[1:]], strict=True):
-            total = first if change is None else _sum(first, change)
-            energies[q, : first.shape[-1]] = np.linalg.eigvalsh(total)
+        m = x.shape[-1]
+        total = np.zeros((len(x), 2 * m, 2 * m), dtype=np.complex128)
+        uu, dd, du = total[:, :m, :m], total[:, m:, m:], total[:, m:, :m]  # ↑↓ stays empty: it is not read
+        small = [_spin_blocks(part[q], x) for part in components]
+        for number, (energies, change) in enumerate(zip(found, small, strict=True)):
+            for target, base, more in zip((uu, dd, du), small[0], change, strict=True):
+                np.add(base, more if number else 0.0, out=target)
+            energies[q, : 2 * m] = np.linalg.eigvalsh(total, UPLO="L")
     return found
 
 
-def _sum(spinors: NDArray[np.complex128], components: NDArray[np.complex128]) -> NDArray[np.complex128]:
-    """Return spinor matrices plus those of Pauli components."""
-    if components.shape[1] == 4:
-        return spinors + spinor(components)
-    total = np.array(spinors)
-    n = components.shape[-1]
-    total[:, :n, :n] += components[:, 0]
-    total[:, n:, n:] += components[:, 0]
-    return total
+def _spin_blocks(
+    components: NDArray[np.complex128], x: NDArray[np.complex128]
+) -> tuple[NDArray[np.complex128] | complex, ...]:
+    """Return ↑↑, ↓↓ and ↓↑ of X† M X from Pauli components (n_k, 1 or 4, n, n), of which some may be zero."""
+    found = [reduced(part, x) if part.any() else 0.0 for part in np.moveaxis(components, 1, 0)]
+    if len(found) == 1:
+        return found[0], found[0], 0.0
+    h, h_x, h_y, h_z = found
+    return h + h_z, h - h_z, h_x + 1j * h_y
 
 
 def fermi_level(energies: NDArray[np.float64], n_electrons: float) -> float:

@@ -119,9 +119,9 @@ def test_cards_that_are_about_something_else(case: Case, tmp_path: Path) -> None
     assert "names no prediction with the sha256" in refusal(case.card("fair", tmp_path), scores, board)
     text = refusal(case.card("good", tmp_path, parameters=None), scores, board)
     assert text.endswith("good.yml: the card says no parameters, which a ranked model needs")
-    values = [{"sha256": case.scores["good"].prediction.sha256}]  # type: ignore[union-attr]
+    values = [{"sha256": case.scores["good"].prediction.sha256, "split_sha256": "0" * 64}]  # type: ignore[union-attr]
     text = refusal(case.card("good", tmp_path, predictions=values), scores, board)
-    assert "says that this prediction is of the subset none (a whole dataset), but" in text
+    assert f"says that this prediction is of the ids with the sha256 {'0' * 64}, but" in text
     text = refusal(case.card("good", tmp_path), case.scores_file("h0", tmp_path), board)
     assert text.endswith("scores h0; name the one it scores")
     text = refusal(ROOT / "benchmark" / "models" / "zero.yml", case.scores_file("h0", tmp_path), board)

@@ -39,7 +39,13 @@ def test_the_page_and_its_neighbours(case: Case, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "path"),
-    [("Ga", "x.json"), ("x", "Ga.json"), ("model", "ood-element-Ga.json"), ("model", "Ga/scores.json")],
+    [
+        ("Ga", "x.json"),
+        ("x", "Ga.json"),
+        ("model", "ood-element-Ga.json"),
+        ("model", "Ga/scores.json"),
+        ("H0-B", "Ga.json"),
+    ],
 )
 def test_the_element_of_a_score(case: Case, name: str, path: str) -> None:
     scores = case.scores["good"].model_copy(update={"name": name})

@@ -79,7 +79,13 @@ def test_predicts_scores_and_renders(plan: Plan, monkeypatch: pytest.MonkeyPatch
     assert (len(predictor.words), page.stat().st_mtime_ns) == (2, written)  # nothing was done twice
 
 
+def without_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare the figures where the page does not matter."""
+    monkeypatch.setattr("nextham_bench.run.write_report", lambda *_args, **_stores: None)
+
+
 def test_goes_on_where_it_was_killed(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_pages(monkeypatch)
     pretend(monkeypatch, dies_at=2)
     with pytest.raises(InputError, match="nextham predict ended with status -9; what it said stands above"):
         run(plan)
@@ -90,6 +96,7 @@ def test_goes_on_where_it_was_killed(plan: Plan, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_folder_of_other_inputs_is_not_mixed_with(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_pages(monkeypatch)
     pretend(monkeypatch)
     run(plan)
     (plan.checkpoint / "model.safetensors").write_bytes(b"other weights")

@@ -81,6 +81,7 @@ def test_the_command_writes_scores_that_plain_loops_and_the_schema_agree_with(st
     assert result.exit_code == 0, result.output
     assert "overall" in result.output
     assert "↑↑" in result.output
+    assert "spin-orbit splitting at Γ" in " ".join(result.output.split())
     written = json.loads(out.read_text())
     jsonschema.validate(written, json.loads(SCHEMA.read_text()))
     scores = read_scores(out)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,8 @@ from nextham.data.verify import verify
 from nextham.exceptions import InputError
 from nextham.testing import magnetic
 from nextham.units import RYDBERG_EV
+
+DOCS = Path(__file__).parents[2] / "docs" / "submitting.md"
 
 
 def predicted(system: LCAOSystem, rows: int) -> BlockMatrix:
@@ -105,7 +109,9 @@ def test_from_the_template_to_a_score(
     assert sha256 is not None
     after = Path("card.yml").read_text()
     assert yaml.safe_load(after)["predictions"][0]["sha256"] == sha256[1]
-    assert after.replace(f' "{sha256[1]}"', "") == before  # and nothing else
+    split = json.loads(case.split.read_text())["sha256"]["test"]
+    assert yaml.safe_load(after)["predictions"][0]["split_sha256"] == split
+    assert after.replace(f' "{sha256[1]}"', "").replace('"', "") == before.replace('"', "")  # and nothing else
     assert verify(Store("prediction")) == []
     words = ["validate", ".", "--reference", case.reference, "--split", case.split]
     result = CliRunner().invoke(app, [str(word) for word in words])
@@ -118,6 +124,28 @@ def test_from_the_template_to_a_score(
     plain = score(Request(reference=case.reference, prediction=Path("plain"), split=case.split, bands=False))
     overall = by_hand.headline.overall.model.macro_mev
     assert overall == pytest.approx(plain.headline.overall.model.macro_mev, abs=1e-6)
+
+
+def test_the_program_of_the_docs(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    assert not re.search(r"^\s*(from|import) nextham", code, re.M)
+    monkeypatch.chdir(tmp_path)
+    Path("DATASET").symlink_to(case.reference)
+    Path("split.json").symlink_to(case.split)
+    systems = {id: Store(case.reference)[id] for id in IDS[:2]}
+
+    def predict(id: str, **geometry: Any) -> list[np.ndarray[Any, Any]]:
+        np.testing.assert_array_equal(geometry["pair_ij"], systems[id].pairs.ij)
+        return [block[0] for block in blocks_of(systems[id], "correction", 1)]
+
+    exec(code, {"predict": predict})  # the text of our own docs
+    write_template(Path("card"), Template())
+    shutil.copy("card/card.yml", "mine")
+    fill_in(Path("mine/card.yml"), case)
+    seal(Submission.at(Path("mine")))
+    assert findings(Path("mine"), case).problems == ()
+    scores = score(Request(reference=case.reference, prediction=Path("mine/prediction"), split=case.split, bands=False))
+    assert (scores.headline.overall.skill or 0) > 0.2
 
 
 def test_a_template_needs_no_hamiltonian_and_fits_magnetic_data(case: Case, tmp_path: Path) -> None:
@@ -272,10 +300,13 @@ def test_another_prediction_than_the_card_names(submission: Path, case: Case) ->
 
 def test_another_subset_than_the_card_names(submission: Path, case: Case) -> None:
     card = yaml.safe_load((submission / "card.yml").read_text())
-    del card["predictions"][0]["split_sha256"]
+    card["predictions"][0]["split_sha256"] = "0" * 64
     (submission / "card.yml").write_text(yaml.safe_dump(card))
     (problem,) = findings(submission, case).problems
-    assert "the card says that the prediction is of the subset none" in problem
+    assert f"the card says that the prediction is of the ids with the sha256 {'0' * 64}, but it is checked" in problem
+    del card["predictions"][0]["split_sha256"]
+    (submission / "card.yml").write_text(yaml.safe_dump(card))
+    assert findings(submission, case).problems == ()  # the hash of the records says which they are
 
 
 def test_h0_itself_is_remarked(submission: Path, case: Case) -> None:
@@ -294,6 +325,20 @@ def test_a_reference_without_hamiltonians(submission: Path, case: Case, tmp_path
             writer.add(crystal(n).without("hamiltonian"))
     request = Check(submission=Submission.at(submission), reference=tmp_path / "inputs", split=case.split)
     assert validate(request).problems == ()
+
+
+def test_checking_and_scoring_load_no_model(submission: Path, case: Case) -> None:
+    checked = ["validate", submission, "--reference", case.reference, "--split", case.split]
+    scored = ["score", "--reference", case.reference, "--prediction", submission / "prediction", "--split", case.split]
+    scored += ["--no-bands", "-o", submission / "scores.json"]
+    for words in (checked, scored):
+        code = (
+            "import sys\nfrom nextham_bench.cli import app\n"
+            f"app({[str(word) for word in words]!r}, standalone_mode=False)\n"
+            "assert not {'torch', 'e3nn', 'nextham.model', 'nextham.predict', 'nextham.dft'} & set(sys.modules)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
 
 
 def test_what_is_not_a_submission(submission: Path, case: Case, tmp_path: Path) -> None:

@@ -49,6 +49,11 @@ def test_an_scf_that_does_not_converge_is_rescued_then_told_and_never_a_record(p
     assert len(Store(place / "store")) == 0
     (entry,) = Ledger(place / "store" / "ledger.jsonl").last().values()
     assert (entry.cause, entry.log_tail.count("# Mixing(")) == ("unconverged", 3)
+    assert [(a["beta"], a["steps"], a["outcome"]) for a in entry.attempts] == [
+        (0.7, 2, "unconverged"),
+        (0.2, 2, "unconverged"),
+        (0.08, 2, "unconverged"),
+    ]
     assert entry.message.startswith("SiC: the SCF did not converge in 3 attempts of 2 steps: density error ")
     assert entry.message.endswith("raise scf_nmax or smearing_sigma_ry, or lower mixing_beta")
     assert "did not converge" in (place / "store.runs" / "SiC" / "lcao.log").read_text()

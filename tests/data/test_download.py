@@ -23,6 +23,8 @@ from nextham.data.transfer import Traffic
 from nextham.data.verify import verify
 from nextham.exceptions import InputError
 
+pytest_plugins = ["published_store"]
+
 GALLIUM = ("GaAs-0", "GaAs-1", "GaAs-2", "GaAs-3", "GaAs-6", "GaAs-7")
 
 
@@ -263,8 +265,8 @@ def test_selections_that_make_no_sense(server: Served, tmp_path: Path, traffic: 
     assert said(elements=("Fe",)) == f"no structure of {server.url} satisfies all conditions; nothing is downloaded"
     assert said(fields=("hamiltonain",)) == "there is no field hamiltonain; did you mean hamiltonian?"
     assert said(split="main", subset="tset") == "there is no split 'tset'; there are train, test"
-    assert said(split="other") == (
-        f"there is no split file other, and none of that name in {server.url}; there are main"
+    assert (
+        said(split="other") == f"there is no split file other, and no split of that name in {server.url}: it has main"
     )
 
 

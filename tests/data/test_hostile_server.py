@@ -27,6 +27,8 @@ from nextham.data.transfer import Traffic
 from nextham.data.verify import verify
 from nextham.exceptions import InputError, NexthamError
 
+pytest_plugins = ["published_store"]
+
 ALL, PART = Selection(), Selection(ids=("GaAs-1", "GaAs-3"))
 NUMBERS = r"shard-\d+\.zarr/(overlap|h0|correction)/c/.*"
 

@@ -87,7 +87,7 @@ def _nan(store: Path) -> None:
         (_array("numbers", shape=(2**40,), chunks=(2**20,), dtype="int16"), "it claims 2199023255552 bytes, more"),
         (_array("h0", data=np.array([True])), "it is no array of integers or real numbers"),
         (_array("h0", data=np.zeros(3)), "3 stored"),
-        (_nan, "numbers are NaN or missing"),
+        (_nan, "numbers are missing or NaN"),
     ],
 )
 def test_what_is_inside_a_shard(store: Path, spoil: Callable[[Path], None], said: str) -> None:

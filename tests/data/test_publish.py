@@ -19,6 +19,8 @@ from nextham.data.store import Store, merge_stores
 from nextham.data.verify import verify
 from nextham.exceptions import InputError
 
+pytest_plugins = ["published_store"]
+
 
 def files_of(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}

@@ -25,6 +25,8 @@ from nextham.data.transfer import Traffic
 from nextham.data.verify import verify
 from nextham.exceptions import InputError
 
+pytest_plugins = ["published_store"]
+
 NUMBERS = r"shard-\d+\.zarr/(overlap|h0|correction)/c/.*"
 
 
@@ -109,7 +111,7 @@ def test_a_server_without_parts_of_files(server: Served, source: Store, capfd: p
         (Fault("shard-00000.zarr/h0/c/0", status=500), "{url}/shard-00000.zarr/h0/c/0 could not be read in 6 attempts "
          "(the server answers 500)"),
         (Fault("shard-00000.zarr/h0/c/0", status=404), "{url}: the h0 of GaAs-0 cannot be read from shard-00000.zarr "
-         "(numbers are missing); the shard is damaged: fetch or pack it again"),
+         "(numbers are missing or NaN); the shard is damaged: fetch or pack it again"),
         (Fault("shard-00000.zarr/zarr.json", status=404), "{url}: its index cannot be read from shard-00000.zarr ("),
         (Fault("shard-00000.zarr/h0/c/0", flip=0.5), "{url}: the h0 of GaAs-0 cannot be read from shard-00000.zarr ("),
         (Fault("shard-00000.zarr/pair_R/c/.*", flip=0.5), "{url}: its index cannot be read from shard-00000.zarr ("),
@@ -162,6 +164,13 @@ def test_without_the_packages(monkeypatch: pytest.MonkeyPatch, package: str, add
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(InputError, match=rf"need more packages: pip install 'nextham\[{extra}\]'"):
         Store(address)
+
+
+def test_no_way_back_from_encryption() -> None:
+    remote._check_scheme(RemotePath("http://x.org/a"), "http://y.org/a")
+    remote._check_scheme(RemotePath("hf://datasets/o/n"), "https://cdn.org/a")
+    with pytest.raises(InputError, match=r"is redirected to y\.org without encryption; it is not followed"):
+        remote._check_scheme(RemotePath("https://x.org/a"), "http://y.org/a")
 
 
 # --- processes -----------------------------------------------------------------------------------------------------

@@ -267,6 +267,19 @@ def test_broken_chunks(alsb, tmp_path):
     assert "lists a pair twice" in refusal(folder, Cause.INCONSISTENT)
 
 
+def test_a_list_of_pairs_that_would_fill_the_memory(alsb, tmp_path):
+    from nextham.exchange.deeph.run import DeephRun
+
+    export_deeph(alsb, tmp_path / "x", kind=Kind.DOCK)
+    with h5py.File(tmp_path / "x" / "overlap.h5", "r+") as file:
+        del file["atom_pairs"]
+        file.create_dataset("atom_pairs", shape=(10**9, 5), dtype="i8", chunks=(10**6, 5))  # none is on disk
+    with pytest.raises(RunError) as raised:
+        DeephRun("x", tmp_path / "x", memory_gb=1.0).read()
+    assert raised.value.cause is Cause.OUT_OF_MEMORY
+    assert "takes more than 1 GB; allow more with --memory-gb" in str(raised.value)
+
+
 def test_which_folders_are_meant(folder, tmp_path):
     assert [run.id for run in deeph_runs([tmp_path])] == ["AlSb"] == [run.id for run in deeph_runs([folder])]
     shutil.copytree(folder, tmp_path / "two")

@@ -14,7 +14,8 @@ ROOT = Path(__file__).parent.parent.parent
 
 def snakemake(folder: Path, *words: str, timeout: int = 600) -> subprocess.CompletedProcess[str]:
     """Run Snakemake in a folder, with the console scripts of this environment on PATH."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    places = [os.environ.get("NEXTHAM_BIN"), str(Path(sys.executable).parent), os.environ["PATH"]]
+    path = os.pathsep.join(place for place in places if place)
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *words]
     env = {**os.environ, "PATH": path}
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=timeout, check=False)

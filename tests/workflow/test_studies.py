@@ -96,7 +96,9 @@ def test_a_study_is_planned_only_where_it_is_asked_for(folder: Path) -> None:
     assert plan.returncode == 0, plan.stdout + plan.stderr
     found = jobs(plan.stdout)
     assert found["study_train"] == found["study_score"] == str(len(ABLATIONS) + 2)
-    assert (found["compare"], found["shorter_split"], found["score"]) == ("2", "2", "1")
+    assert (found["compare"], found["shorter_split"]) == ("2", "2")
+    assert (found["score"], found["entry"]) == ("2", "2")  # H0 and zero
+    assert (found["study_entry"], found["ablation_leaderboard"]) == (str(len(ABLATIONS)), "1")
 
 
 def test_small_studies_from_runs_to_tables(folder: Path) -> None:
@@ -117,6 +119,9 @@ def test_small_studies_from_runs_to_tables(folder: Path) -> None:
     }
     assert names == {"ablations": ["no-trace-grad", "H0 alone"], "learning_curve": ["3", "H0 alone"]}
     assert "training structures" in (results / "learning_curve" / "index.html").read_text()
+    board = json.loads((results / "ablations" / "leaderboard" / "leaderboard.json").read_text())
+    ranks = {line["name"]: line["rank"] for line in board["rankings"][0]["lines"]}
+    assert ranks == {"NextHAM without TraceGrad": 1, "H0": None, "zero": None}
     whole, part = (
         json.loads(path.read_text())["splits"]
         for path in (results / "split.json", results / "learning_curve" / "3" / "split.json")

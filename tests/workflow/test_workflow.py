@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -40,6 +42,19 @@ def folder(default):
     return default
 
 
+BORON_NITRIDE = "BN\n3.616\n0 .5 .5\n.5 0 .5\n.5 .5 0\nB N\n1 1\nDirect\n0 0 0\n.25 .25 .25\n"
+
+
+def make_plan(folder):
+    """Plan as the job does, so that a dry run shows the jobs of the chunks."""
+    words = ["campaign", "plan", "results", "--config", "config.yaml"]
+    done = subprocess.run(
+        [sys.executable, "-c", "from nextham.cli import main; main()", *words], cwd=folder, check=True
+    )
+    assert done.returncode == 0
+    (folder / "results" / "campaign" / "planned").touch()
+
+
 def test_default_config_is_valid_and_complete():
     values = yaml.safe_load((ROOT / "config.yaml").read_text())
     config = Config.parse(values)
@@ -65,39 +80,61 @@ def test_dry_run_plans_the_main_job(default):
     plan = snakemake(default, "-n")
     assert plan.returncode == 0, plan.stderr
     jobs = dict(re.findall(r"^(\w+)\s+(\d+)$", plan.stdout, re.M))
-    assert jobs["crystals"] == jobs["scf"] == "2"
+    assert jobs["crystals"] == jobs["plan"] == "1"  # the jobs of chunks are known when there is a plan
     assert {"dataset", "split", "train", "predict", "score", "report_page", "all"} <= set(jobs)
+
+
+def test_dry_run_plans_the_leaderboard(default):
+    plan = snakemake(default, "-n", "benchmark")
+    assert plan.returncode == 0, plan.stderr
+    jobs = dict(re.findall(r"^(\w+)\s+(\d+)$", plan.stdout, re.M))
+    assert (jobs["entry"], jobs["leaderboard"], jobs["report_page"]) == ("3", "1", "1")
+    assert re.search(
+        r"input: \S+/benchmark/models/nextham-tiny.yml, results/scores/model.json, results/model", plan.stdout
+    )
+    change(default, benchmark={"card": "mine.yml"})
+    plan = snakemake(default, "-n", "benchmark")
+    assert "mine.yml" in plan.stdout + plan.stderr  # missing, and named
 
 
 def test_dry_run_plans_the_import_of_runs(folder):
     plan = snakemake(folder, "-n")
     assert plan.returncode == 0, plan.stderr
     jobs = dict(re.findall(r"^(\w+)\s+(\d+)$", plan.stdout, re.M))
-    assert jobs["import_runs"] == "3"
-    assert jobs["score"] == "3"
+    assert (jobs["plan"], jobs["score"]) == ("1", "3")
     assert {"dataset", "split", "train", "predict", "report_page", "all"} <= set(jobs)
+    make_plan(folder)
+    plan = snakemake(folder, "-n")
+    jobs = dict(re.findall(r"^(\w+)\s+(\d+)$", plan.stdout, re.M))
+    assert jobs["chunk"] == "3"  # of six runs at most
+    assert "plan" not in jobs
 
 
 @pytest.mark.parametrize("engine", ["lcao", "abacus"])
-def test_crystals_go_to_the_engine_of_the_config_with_its_section(folder, engine):
+def test_crystals_go_to_the_engine_of_the_config(folder, engine):
     (folder / "crystals").mkdir()
-    (folder / "crystals" / "BN.vasp").write_text("not read before it is computed")
+    for k in range(3):
+        (folder / "crystals" / f"BN-{k}.vasp").write_text(BORON_NITRIDE)
     change(
         folder,
-        source={"kind": "structures", "paths": ["crystals"]},
+        source={"kind": "structures", "paths": ["crystals"], "chunk_size": 2},
         species={"source": "embedded"},
-        abacus={"omp_threads": 2},
-        lcao={"device": "cpu"},
+        abacus={"omp_threads": 2, "command": "srun -n {tasks} abacus"},
+        campaign={"cores": 4, "chunk_minutes": 60 if engine == "lcao" else 0.5},
     )
     values = yaml.safe_load((folder / "config.yaml").read_text())
     (folder / "config.yaml").write_text(yaml.safe_dump(values | {"engine": engine}))
-    plan = snakemake(folder, "-n", "-p", "--cores", "3", "dataset_only")
+    make_plan(folder)
+    plan = snakemake(folder, "-n", "-p", "--cores", "8", "dataset_only")
     assert plan.returncode == 0, plan.stdout + plan.stderr
-    (command,) = re.findall(r"nextham scf .*", plan.stdout)
-    assert f"--engine {engine} " in command
-    assert ("--workers 3" in command) == (engine == "lcao")  # crystals at a time: the threads of the job
-    assert ('"abacus": {' in command, '"lcao": {' in command) == (engine == "abacus", engine == "lcao")
-    assert '"species": {"source": "embedded"}' in command
+    commands = re.findall(r"nextham campaign compute (\S+) (\d+) --cores (\d+) ", plan.stdout)
+    resources = set(re.findall(r"tasks=(\d), cpus_per_task=(\d), mpi=(\w*),", plan.stdout))
+    if engine == "lcao":  # two chunks, of two structures and of one
+        assert sorted(commands) == [("results", "00000", "2"), ("results", "00001", "1")]
+        assert resources == {("1", "2", ""), ("1", "1", "")}
+    else:  # each takes longer than a job should: one job each, two ranks of two threads
+        assert sorted(commands) == [("results", f"0000{k}", "4") for k in range(3)]
+        assert resources == {("2", "2", "srun")}
 
 
 @pytest.mark.parametrize(
@@ -199,17 +236,88 @@ def test_small_run_from_runs_to_report(folder):
         split={"fractions": {"train": 0.5, "val": 0.25, "test": 0.25}},
         train={"epochs": 2},
     )
-    done = snakemake(folder, "--cores", "2")
+    done = snakemake(folder, "--cores", "2", "all", "benchmark")
     assert done.returncode == 0, done.stdout + done.stderr
     page = (folder / "my results" / "report" / "index.html").read_text()
     assert "Gauge MAE" in page
     assert json.loads((folder / "my results" / "report" / "scores.json").read_text())
+    board = json.loads((folder / "my results" / "leaderboard" / "leaderboard.json").read_text())
+    lines = {line["name"]: line for line in board["rankings"][0]["lines"]}
+    assert set(lines) == {"NextHAM tiny", "H0", "zero"}
+    assert lines["NextHAM tiny"]["origin"] == "reproduced"
+    assert lines["NextHAM tiny"]["parameters"] > 0
     ledger = (folder / "my results" / "dataset" / "ledger.jsonl").read_text()
     assert "broken" in ledger
-    assert "nothing to be done" in snakemake(folder, "-n").stdout.lower()
+    assert "nothing to be done" in snakemake(folder, "-n", "all", "benchmark").stdout.lower()
 
 
 def test_a_preset_and_what_refines_it_travel_together():
     model = Config.parse({"model": {"preset": "small", "channels": 16}}).section("model")
     assert json.loads(model)["channels"] == 16
     assert ModelSettings.model_validate_json(model).lmax == ModelSettings(preset="small").lmax
+
+
+def test_the_materials_project_is_a_source(default):
+    """What is in the cache needs no network: two structures fetched before come to the campaign."""
+    from fake_materials_project import FakeClient, document
+
+    from nextham.structures.mp.fetch import fetch
+    from nextham.structures.settings import MaterialsProjectSettings
+
+    (default / "ids.txt").write_text("mp-1\nmp-2\nmp-404\nmp-3\n")
+    query = {"ids_from": [str(default / "ids.txt")], "cache": str(default / "cache")}
+    client = FakeClient([document("mp-1"), document("mp-2"), document("mp-3", ("Si", "C"), 4.36)])
+    fetch(MaterialsProjectSettings.model_validate(query), lambda: client)
+    values = yaml.safe_load((default / "config.yaml").read_text())
+    prepare = {"unique": True, "filters": {"known_species": True}}
+    values["source"] = {"kind": "materials-project", "materials_project": query, "prepare": prepare}
+    (default / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    plan = snakemake(default, "-n")
+    assert plan.returncode == 0, plan.stdout + plan.stderr
+    done = snakemake(default, "--cores", "1", "results/campaign/planned")
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads((default / "results" / "crystals.json").read_text())
+    assert [each["id"] for each in report["crystals"]] == ["mp-1", "mp-3"]
+    assert report["reasons"] == {"unknown id": 1, "duplicate": 1}
+    rows = json.loads((default / "results" / "campaign" / "plan.json").read_text())
+    assert sum(row["n"] for row in rows.values()) == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ({"kind": "materials-project"}, "the query is empty, which would be the whole Materials Project"),
+        (
+            {"kind": "materials-project", "materials_project": {"ids_from": ["nowhere.txt"]}},
+            "there is no list of ids nowhere.txt",
+        ),
+        (
+            {"kind": "materials-project", "materials_project": {"elements": ["Xx"]}},
+            "config.yaml: source.materials_project.elements.0: 'Xx' is not an element symbol",
+        ),
+        ({"kind": "structures", "paths": ["nowhere"]}, "source.paths: there is no nowhere"),
+    ],
+)
+def test_a_source_that_cannot_be_asked_stops_the_dry_run(default, source, sentence):
+    values = yaml.safe_load((default / "config.yaml").read_text())
+    (default / "config.yaml").write_text(yaml.safe_dump(values | {"source": source}, sort_keys=False))
+    plan = snakemake(default, "-n")
+    assert plan.returncode != 0
+    assert sentence in plan.stdout + plan.stderr
+
+
+def test_files_are_made_ready_only_where_it_is_asked(tmp_path):
+    (tmp_path / "Si").mkdir()
+    (tmp_path / "Si" / "POSCAR").touch()
+    source = {"kind": "structures", "paths": [str(tmp_path)]}
+    assert not Config.parse({"source": source}).source.built
+    assert Config.parse({"source": source}).source.items() == [str(tmp_path / "Si" / "POSCAR")]
+    assert Config.parse({"source": source | {"prepare": {"primitive": True}}}).source.built
+    assert not Config.parse({"source": {"prepare": {"primitive": True}}}).source.built  # runs are imported
+    filters = {"prepare": {"filters": {"known_species": True}}}
+    with pytest.raises(
+        InputError, match=r"source\.prepare\.filters count the orbitals of species\.source; name a locked"
+    ):
+        Config.parse(
+            {"source": source | filters, "engine": "abacus", "abacus": {"pseudo_dir": ".", "orbital_dir": "."}}
+        )

@@ -24,7 +24,7 @@ rule score:
     log:
         f"{OUT}/logs/score/{{row}}.log",
     params:
-        stage_version=1,
+        stage_version=2,
         protocol=cfg.benchmark.protocol,
         subset=cfg.benchmark.subset,
         what=lambda wildcards: ROWS[wildcards.row],
@@ -53,6 +53,26 @@ rule report_page:
         "nextham-bench report {input.scores:q} --reference {input.dataset:q} --prediction {input.prediction:q}"
         " -o {output.html:q} 2>&1 | tee {log:q}"
         " && cp {input.scores[0]:q} {output.scores:q}"
+
+
+rule dataset_page:
+    input:
+        f"{OUT}/dataset",
+    output:
+        html=report(
+            f"{OUT}/report/dataset.html",
+            caption="../report/dataset.rst",
+            category="Dataset",
+        ),
+        facts=f"{OUT}/report/dataset.json",
+        rows=f"{OUT}/report/dataset.csv",
+    log:
+        f"{OUT}/logs/dataset_page.log",
+    threads: 2
+    params:
+        stage_version=1,
+    shell:
+        "nextham-bench dataset {input:q} --jobs {threads} -o {output.html:q} 2>&1 | tee {log:q}"
 
 
 # --- the leaderboard: a card and a score make an entry, entries make the page

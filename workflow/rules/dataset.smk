@@ -1,76 +1,90 @@
-# Prototypes, structure files or finished runs -> checked stores, one per chunk -> the dataset and its split.
+# Prototypes, the Materials Project, structure files or finished runs -> a plan -> checked stores, one per chunk -> the dataset and its split.
+# Jobs of chunks may be killed anywhere: what they had finished is theirs again when they are run again.
+# One workflow at a time works in a results folder: its lock ends with its process.
 
 
-if cfg.source.kind == "abacus-runs":
+onstart:
+    WORK.begin(cfg.all_set())
 
-    rule import_runs:
-        input:
-            lambda wildcards: CHUNKS[wildcards.chunk],
+
+if cfg.source.built:
+
+    rule crystals:
         output:
-            directory(f"{OUT}/chunks/{{chunk}}"),
+            crystals=WORK.folder.crystals,
+            report=f"{OUT}/crystals.json",
         log:
-            f"{OUT}/logs/import/{{chunk}}.log",
-        benchmark:
-            f"{OUT}/logs/import/{{chunk}}.tsv"
+            f"{OUT}/logs/crystals.log",
+        localrule: True  # what is fetched needs the network, which nodes of clusters lack
         params:
-            stage_version=1,
-            settings=cfg.section("store", "checks"),
+            stage_version=2,
+            listing=LISTING,
+            species=cfg.species.source or "embedded",
+            settings=cfg.source.asked(),
         shell:
-            "nextham import-abacus {input:q} -o {output:q} --allow-empty --settings {params.settings:q} 2>&1 | tee {log:q}"
+            "nextham structures -o {output.crystals:q} --report {output.report:q} --species {params.species:q}"
+            " --settings {params.settings:q} 2>&1 | tee {log:q}"
 
-else:
 
-    if cfg.source.kind == "prototypes":
+checkpoint plan:
+    input:
+        [WORK.folder.crystals] if cfg.source.built else [],
+    output:
+        f"{OUT}/campaign/planned",
+    log:
+        f"{OUT}/logs/plan.log",
+    params:
+        stage_version=1,
+        results=lambda wildcards: OUT,
+        listing=LISTING,
+        species=SPECIES,
+        settings=lambda wildcards: cfg.section(
+            "source", "engine", "species", cfg.engine, "campaign"
+        ),
+    shell:
+        "nextham campaign plan {params.results:q} 2>&1 | tee {log:q} && touch {output:q}"
 
-        rule crystals:
-            output:
-                f"{OUT}/crystals/{{chunk}}.extxyz",
-            log:
-                f"{OUT}/logs/crystals/{{chunk}}.log",
-            params:
-                stage_version=1,
-                settings=cfg.source.crystals.model_dump_json(exclude_unset=True),
-                ids=lambda wildcards: [f"--only={id}" for id in CHUNKS[wildcards.chunk]],
-            shell:
-                "nextham generate -o {output:q} --settings {params.settings:q} {params.ids:q} 2>&1 | tee {log:q}"
 
-    rule scf:
-        input:
-            lambda wildcards: (
-                rules.crystals.output
-                if cfg.source.kind == "prototypes"
-                else CHUNKS[wildcards.chunk]
-            ),
-        output:
-            directory(f"{OUT}/chunks/{{chunk}}"),
-        log:
-            f"{OUT}/logs/scf/{{chunk}}.log",
-        benchmark:
-            f"{OUT}/logs/scf/{{chunk}}.tsv"
-        threads: 8
-        params:
-            stage_version=1,
-            engine=cfg.engine,
-            species=SPECIES,
-            settings=cfg.section(cfg.engine, "species", "store", "checks"),
-        shell:
-            "nextham scf {input:q} -o {output:q} --engine {params.engine} --allow-empty --settings {params.settings:q}"
-            + (" --workers {threads}" if cfg.engine == "lcao" else "")
-            + " 2>&1 | tee {log:q}"
+rule chunk:
+    input:
+        ancient(f"{OUT}/campaign/planned"),
+    output:
+        f"{OUT}/chunks/{{chunk}}.json",
+    log:
+        f"{OUT}/logs/chunks/{{chunk}}.log",
+    benchmark:
+        f"{OUT}/logs/chunks/{{chunk}}.tsv"
+    retries: cfg.campaign.job_retries
+    threads: lambda wildcards: PLAN[wildcards.chunk].cores
+    resources:
+        mem_mb=lambda wildcards, attempt: PLAN[wildcards.chunk].memory_mb * attempt,
+        runtime=lambda wildcards, attempt: PLAN[wildcards.chunk].limit_minutes(attempt),
+        tasks=lambda wildcards: PLAN[wildcards.chunk].tasks,
+        cpus_per_task=lambda wildcards: PLAN[wildcards.chunk].cores_of_task,
+        mpi=lambda wildcards: PLAN[wildcards.chunk].mpi,
+    params:
+        stage_version=1,
+        results=lambda wildcards: OUT,
+    shell:
+        "nextham campaign compute {params.results:q} {wildcards.chunk} --cores {threads} 2>&1 | tee {log:q}"
 
 
 rule dataset:
     input:
-        expand(f"{OUT}/chunks/{{chunk}}", chunk=CHUNKS),
+        lambda wildcards: (
+            checkpoints.plan.get()
+            and expand(f"{OUT}/chunks/{{chunk}}.json", chunk=PLAN)
+        ),
     output:
         directory(f"{OUT}/dataset"),
     log:
         f"{OUT}/logs/dataset.log",
     params:
         stage_version=1,
+        results=lambda wildcards: OUT,
         settings=cfg.section("store"),
     shell:
-        "nextham pack {input:q} -o {output:q} --settings {params.settings:q} 2>&1 | tee {log:q}"
+        "nextham campaign pack {params.results:q} -o {output:q} 2>&1 | tee {log:q}"
 
 
 rule split:

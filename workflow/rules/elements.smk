@@ -34,6 +34,7 @@ use rule train as element_train with:
             exclude_unset=True
         ),
         folder=lambda wildcards: f"{LEFT_OUT}/{wildcards.element}/training",
+        launch=lambda wildcards: cfg.launch.train,
 
 
 rule element_predict:

@@ -16,9 +16,10 @@ rule train:
         stage_version=1,
         settings=cfg.section("model", "train"),
         folder=f"{OUT}/training",
+        launch=lambda wildcards: cfg.launch.train,
     shell:
         # The run folder outlives a killed job, so that training resumes; the checkpoint is copied when it is done.
-        "nextham train {input.dataset:q} --split {input.split:q} -o {params.folder:q} --resume --restart"
+        "{params.launch} nextham train {input.dataset:q} --split {input.split:q} -o {params.folder:q} --resume --restart"
         " --settings {params.settings:q} 2>&1 | tee {log:q}"
         " && cp -r {params.folder:q}/best {output:q}"
 

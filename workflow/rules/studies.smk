@@ -37,6 +37,7 @@ use rule train as study_train with:
             wildcards.variant
         ].model_dump_json(exclude_unset=True),
         folder=lambda wildcards: f"{OUT}/{wildcards.study}/{wildcards.variant}/training",
+        launch=lambda wildcards: cfg.launch.train,
 
 
 use rule predict as study_predict with:
@@ -60,7 +61,7 @@ use rule score as study_score with:
     log:
         f"{OUT}/logs/{{study}}/{{variant}}/score.log",
     params:
-        stage_version=1,
+        stage_version=2,
         protocol=cfg.benchmark.protocol,
         subset=cfg.benchmark.subset,
         what=lambda wildcards, input: [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from nextham import console
-from nextham_bench.cli import board, running, scoring, submission
+from nextham_bench.cli import board, dataset, running, scoring, submission
 
 app = typer.Typer(
     name="nextham-bench",
@@ -15,7 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for module in (scoring, running, submission, board):
+for module in (scoring, running, submission, board, dataset):
     module.register(app)
 
 

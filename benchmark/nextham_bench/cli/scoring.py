@@ -68,8 +68,11 @@ def score(  # noqa: PLR0913, PLR0917  # a command line's options are its argumen
 
     from nextham.data.remote import located
     from nextham_bench.score import Request, score_to
+    from nextham_bench.submission.archive import refuse_archive
     from nextham_bench.terminal import sentences, table
 
+    if prediction is not None:
+        refuse_archive(prediction)
     request = Request(
         reference=located(reference),
         prediction=prediction,

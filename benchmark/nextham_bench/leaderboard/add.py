@@ -89,19 +89,26 @@ def check_card(card: Card, scores: Scores, *, where: tuple[str, str]) -> None:
     if lacking := card.lacking():
         raise InputError(f"{card_path}: {lacking[0]}")
     assert scores.prediction is not None  # only baselines have none
-    digest, split = scores.prediction.sha256, scores.split.sha256 if scores.split else None
+    digest = scores.prediction.sha256
     own = [prediction for prediction in card.predictions if prediction.sha256 == digest]
     if not own:
         raise InputError(
             f"{card_path} names no prediction with the sha256 {digest}, which {scores_path} scores; score the "
             "prediction that the card is about, or name this one under predictions"
         )
-    if all(prediction.split_sha256 != split for prediction in own):
-        said = own[0].split_sha256 or "none (a whole dataset)"
+    scored = scored_ids_sha256(scores)
+    if not {prediction.split_sha256 for prediction in own} & {None, scored}:
         raise InputError(
-            f"{card_path} says that this prediction is of the subset {said}, but "
-            f"{scores_path} scores it on {split or 'a whole dataset'}; score it on the subset that it was made for"
+            f"{card_path} says that this prediction is of the ids with the sha256 {own[0].split_sha256}, but "
+            f"{scores_path} scores it on those with {scored}; score it on the subset that it was made for"
         )
+
+
+def scored_ids_sha256(scores: Scores) -> str:
+    """Return the sha256 of the ids of the scored subset."""
+    from nextham.data.splits import sha256_of_ids
+
+    return scores.split.sha256 if scores.split else sha256_of_ids([row.id for row in scores.structures])
 
 
 def reproduced(card: Card, scores: Scores, checkpoint: Path) -> Card:
@@ -113,7 +120,6 @@ def reproduced(card: Card, scores: Scores, checkpoint: Path) -> Card:
     if scores.prediction is None:
         raise InputError("a baseline has no checkpoint; leave --checkpoint out")
     about = _about(checkpoint)
-    split = scores.split.sha256 if scores.split else None
     weights = hashlib.sha256((checkpoint / _CHECKPOINT[1]).read_bytes()).hexdigest()
     facts = {
         "training_sets": (
@@ -121,7 +127,7 @@ def reproduced(card: Card, scores: Scores, checkpoint: Path) -> Card:
         ),
         "parameters": int(about["n_numbers"]),
         "checkpoint": Checkpoint(sha256=weights, url=card.checkpoint.url if card.checkpoint else None),
-        "predictions": (Prediction(sha256=scores.prediction.sha256, split_sha256=split),),
+        "predictions": (Prediction(sha256=scores.prediction.sha256, split_sha256=scored_ids_sha256(scores)),),
     }
     return card.model_copy(update=facts)
 

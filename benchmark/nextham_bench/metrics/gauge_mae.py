@@ -20,8 +20,9 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nextham.core import BlockMatrix, LCAOSystem, OrbitalBasis, SpinLayout, symbol
+from nextham.core import BlockMatrix, LCAOSystem, OrbitalBasis, PairList, SpinLayout, symbol
 from nextham.core.blocks import most_general, widened
+from nextham.core.pairs import is_canonical
 from nextham.physics.align import energy_shifts
 from nextham.physics.errors import distinct_moduli
 from nextham_bench.tasks import GaugeMaeTask, tasks
@@ -86,6 +87,10 @@ def gauge_errors(system: LCAOSystem, prediction: BlockMatrix) -> GaugeErrors:
         system: one structure with overlap, h0 and hamiltonian.
         prediction: predicted Hamiltonian on the same pairs.
     """
+    pairs_of_paper = near_pairs(system)
+    every = system.pairs.union(pairs_of_paper)
+    system, prediction = system.on(every), prediction.on(every)
+    in_paper = pairs_of_paper.index_of(every) >= 0
     overlap, reference, h0 = (system.operator(name) for name in ("overlap", "hamiltonian", "h0"))
     own, of_h0, of_model = energy_shifts([reference, h0, prediction], overlap)
     shifts = (-own, of_h0 - own, of_model - own)
@@ -96,7 +101,8 @@ def gauge_errors(system: LCAOSystem, prediction: BlockMatrix) -> GaugeErrors:
         s, h, p0, p = (matrix.values[:, values] for matrix in (overlap, reference, h0, prediction))
         errors = [_error(guess, h, mu * s[0]) for guess, mu in zip((None, p0, p), shifts, strict=True)]
         products += _products(errors)
-        codes = _codes(system, pairs, tuple(_support(x, pairs) for x in (h, p0, s)))
+        supports = [_support(x, pairs) for x in (h, p0, s)]
+        codes = _codes(system, pairs, (np.logical_or.reduce(supports), in_paper[pairs]), supports[2])
         elements = int(system.numbers[i]), int(system.numbers[j])
         if elements not in table:
             table[elements] = _empty(system.basis, elements)
@@ -107,26 +113,39 @@ def gauge_errors(system: LCAOSystem, prediction: BlockMatrix) -> GaugeErrors:
     return GaugeErrors(dict(zip(COLUMNS, shifts, strict=True)), kept, totals, tallies)
 
 
-def counted_pairs(system: LCAOSystem, protocol: Protocol, *, task: GaugeMaeTask | None = None) -> NDArray[np.bool_]:
+def counted_pairs(system: LCAOSystem, protocol: Protocol) -> NDArray[np.bool_]:
     """Return which pairs of one structure a protocol counts, (n_pairs,).
 
-    ``full``: a non-zero block in H, H0 or S. ``paper``: nearer than 8 Å, non-zero in both H and H0.
+    ``full``: a non-zero block in H, H0 or S. ``paper``: those of :func:`near_pairs`.
     """
+    if protocol == "paper":
+        return np.asarray(near_pairs(system).index_of(system.pairs) >= 0)
     h, h0, s = (system.operator(name).support for name in ("hamiltonian", "h0", "overlap"))
-    return _counted(protocol, h, h0, s, system.distances, task)
+    return np.asarray(h | h0 | s)
 
 
-def _counted(
-    protocol: Protocol,
-    h: NDArray[np.bool_],
-    h0: NDArray[np.bool_],
-    s: NDArray[np.bool_],
-    distances: NDArray[np.float64],
-    task: GaugeMaeTask | None = None,
-) -> NDArray[np.bool_]:
-    if protocol == "full":
-        return h | h0 | s
-    return h & h0 & (distances < (task or tasks().gauge_mae).paper_cutoff_ang)
+def near_pairs(system: LCAOSystem, *, task: GaugeMaeTask | None = None) -> PairList:
+    """Return the pairs that the protocol ``paper`` counts: nearer than 8 Å, in cells R that both H and H0 hold.
+
+    A file of matrices holds a cell R when any block of it is not zero, and then all its blocks, zeros included: what
+    the published evaluation counts. So pairs that the system does not list can be among them. Which cell an atom is in
+    follows from the positions, folded as in the store.
+    """
+    cells = [_cells_of(system.pairs.R[system.operator(name).support]) for name in ("hamiltonian", "h0")]
+    held = np.array(sorted(set.intersection(*cells)), dtype=np.int64).reshape(-1, 3)
+    cutoff = (task or tasks().gauge_mae).paper_cutoff_ang
+    x = system.positions
+    found = []
+    for R in held:
+        i, j = np.nonzero(np.linalg.norm(x[None, :] + R @ system.cells[0] - x[:, None], axis=2) < cutoff)
+        found.append(np.column_stack([i, j, np.broadcast_to(R, (len(i), 3))]))
+    keys = np.concatenate(found) if found else np.zeros((0, 5), dtype=np.int64)
+    keys = keys[is_canonical(keys[:, :2], keys[:, 2:])]
+    return PairList.of_one(keys[:, :2], keys[:, 2:])
+
+
+def _cells_of(R: NDArray[np.int64]) -> set[tuple[int, ...]]:
+    return {tuple(row) for row in np.concatenate([R, -R]).tolist()}
 
 
 def _runs(system: LCAOSystem) -> Iterator[tuple[tuple[int, int], slice]]:
@@ -171,16 +190,17 @@ def _support(values: NDArray[Any], pairs: slice) -> NDArray[np.bool_]:
     return found
 
 
-def _codes(system: LCAOSystem, pairs: slice, supports: tuple[NDArray[np.bool_], ...]) -> NDArray[np.float64]:
+def _codes(
+    system: LCAOSystem, pairs: slice, counted: tuple[NDArray[np.bool_], ...], s: NDArray[np.bool_]
+) -> NDArray[np.float64]:
     """Return how often each block of a run counts under each protocol, distance bin and overlap, (2, n_bins, 2, n)."""
-    h, h0, s = supports
     distances, weight = system.distances[pairs], system.pairs.multiplicity[pairs]
     edges = tasks().gauge_mae.distance_edges_ang
     bins = np.where(system.pairs.onsite[pairs], 0, 1 + np.digitize(distances, edges))
     out = np.zeros((len(PROTOCOLS), len(edges) + 2, 2, len(bins)))
-    for p, protocol in enumerate(PROTOCOLS):
-        counted = np.flatnonzero(_counted(protocol, h, h0, s, distances))
-        out[p, bins[counted], s[counted].astype(np.int64), counted] = weight[counted]
+    for p, mask in enumerate(counted):
+        chosen = np.flatnonzero(mask)
+        out[p, bins[chosen], s[chosen].astype(np.int64), chosen] = weight[chosen]
     return out
 
 

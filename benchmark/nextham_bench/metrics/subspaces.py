@@ -46,16 +46,14 @@ def subspace_errors(
     """
     settings = settings or tasks()
     task = settings.subspaces
-    k = subspace.k_points(task.mesh, task.offset)
     hamiltonians = [system.operator("hamiltonian"), *predictions.values()]
     matrices = [system.operator("overlap"), *(spin_scalar(matrix) for matrix in hamiltonians)]
-    s, h, *guesses = (components[:, 0] for components in bloch_sums(system, matrices, k))
-    found = solve(h, s, vectors=True, overlap_filter=settings.bands.overlap_filter)
-    assert found.vectors is not None
-    low, high = subspace.low_and_high(found.energies, fermi_ev, task.cut_ev)
-    out = {}
-    for name, guess in zip(predictions, guesses, strict=True):
-        size = np.abs(subspace.projected(guess - h - shifts[name] * s, found.vectors))
-        means = (float(total) / int(n) if n else None for total, n in subspace.sums(size, low, high))
-        out[name] = SubspaceErrors(*means)
-    return out
+    totals = {name: np.zeros((3, 2)) for name in predictions}  # of P, PQ, Q: Σ |C† E C| and number of elements
+    for k in subspace.k_points(task.mesh, task.offset):  # one at a time: large structures fit in memory
+        s, h, *guesses = (components[:, 0] for components in bloch_sums(system, matrices, k[None]))
+        found = solve(h, s, vectors=True, overlap_filter=settings.bands.overlap_filter)
+        low, high = subspace.low_and_high(found.energies, fermi_ev, task.cut_ev)
+        for name, guess in zip(predictions, guesses, strict=True):
+            size = np.abs(subspace.projected(guess - h - shifts[name] * s, found.vectors))
+            totals[name] += np.array(subspace.sums(size, low, high))
+    return {name: SubspaceErrors(*(float(x / n) if n else None for x, n in sums)) for name, sums in totals.items()}

@@ -75,7 +75,7 @@ class Prediction(Part):
     """One prediction store."""
 
     sha256: Sha256 = Field(description="of the predicted records, as nextham-bench validate prints it")
-    split_sha256: Sha256 | None = Field(default=None, description="of the subset's ids; without it, of a whole dataset")
+    split_sha256: Sha256 | None = Field(default=None, description="of the ids of the predicted subset")
     url: Url | None = None
 
 

@@ -44,17 +44,17 @@ class Submission:
         return cls(card, store)
 
 
-def chosen_ids(reference: Store, split: Path | None, subset: str) -> tuple[list[str], str | None]:
-    """Return the ids that a submission must predict, and the sha256 of that subset; None for a whole dataset.
+def chosen_ids(reference: Store, split: Path | None, subset: str) -> tuple[list[str], str]:
+    """Return the ids that a submission must predict, and their sha256.
 
     Raises:
         InputError: if the split is of another dataset or has no such subset.
     """
-    if split is None:
-        return list(reference.ids), None
-    from nextham.data.splits import Split
+    from nextham.data.splits import Split, sha256_of_ids
 
-    loaded = Split.load(split).checked(reference.ids, str(reference.path))
-    if not loaded[subset]:
+    if split is None:
+        return list(reference.ids), sha256_of_ids(reference.ids)
+    ids = list(Split.load(split).checked(reference.ids, str(reference.path))[subset])
+    if not ids:
         raise InputError(f"the subset {subset} of {split} is empty")
-    return list(loaded[subset]), loaded.sha256[subset]
+    return ids, sha256_of_ids(ids)

@@ -26,19 +26,22 @@ def seal(submission: Submission) -> Sealed:
     Raises:
         InputError: if a number is missing or NaN; the store then stays as it was.
     """
+    from nextham.data.splits import sha256_of_ids
     from nextham.data.store import Store, merge_stores
     from nextham_bench.sources import data_hash
 
     merge_stores([submission.prediction], submission.prediction, overwrite=True)
     store = Store(submission.prediction)
     digest = data_hash(store, store.ids)
-    return Sealed(len(store), digest, _write_into_card(submission.card, digest))
+    values = {"sha256": digest, "split_sha256": sha256_of_ids(store.ids)}
+    written = [_write_into_card(submission.card, key, value) for key, value in values.items()]
+    return Sealed(len(store), digest, all(written))
 
 
-def _write_into_card(path: Path, digest: str) -> bool:
-    """Put a sha256 into the first of ``predictions``, all else in the file as it was."""
+def _write_into_card(path: Path, name: str, value: str) -> bool:
+    """Put a value into the first of ``predictions``, if it has that key; all else in the file stays as it was."""
     file = YamlFile.read(path)
-    key: Key = ("predictions", 0, "sha256")
+    key: Key = ("predictions", 0, name)
     if key not in file.spans:
         return False
     start, stop = file.spans[key]
@@ -46,7 +49,7 @@ def _write_into_card(path: Path, digest: str) -> bool:
     gap = "" if before.endswith(" ") else " "
     pad = "" if not after or after[0] in " \n\r" else " "
     with whole(path) as part:
-        part.write_text(f'{before}{gap}"{digest}"{pad}{after}', encoding="utf-8")
-    if YamlFile.read(path).values["predictions"][0]["sha256"] != digest:
-        raise InputError(f"{path}: predictions.1.sha256 could not be written; put {digest} there by hand")
+        part.write_text(f'{before}{gap}"{value}"{pad}{after}', encoding="utf-8")
+    if YamlFile.read(path).values["predictions"][0][name] != value:
+        raise InputError(f"{path}: predictions.1.{name} could not be written; put {value} there by hand")
     return True

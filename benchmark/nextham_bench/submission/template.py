@@ -50,7 +50,7 @@ def write_template(folder: Path, template: Template) -> int:
     if template.reference is None:
         with whole(folder) as part:
             part.mkdir()
-            _write_texts(part, template, 0, None)
+            _write_texts(part, template, 0, "")
         return 0
     from nextham.data.store import Store, StoreWriter
 
@@ -90,12 +90,12 @@ def _empty(record: Record, operator: Operator, mask: int) -> Record:
     )
 
 
-def _write_texts(folder: Path, template: Template, mask: int, split_sha256: str | None) -> None:
+def _write_texts(folder: Path, template: Template, mask: int, split_sha256: str) -> None:
     from jinja2 import Environment, StrictUndefined
 
     here = files("nextham_bench.submission")
     card = here.joinpath("card_template.yml").read_text(encoding="utf-8")
-    (folder / CARD_FILE).write_text(card.replace("SPLIT_SHA256", split_sha256 or ""), encoding="utf-8")
+    (folder / CARD_FILE).write_text(card.replace(" SPLIT_SHA256", f" {split_sha256}".rstrip()), encoding="utf-8")
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True)  # noqa: S701  # Markdown
     chosen = "" if template.split is None else f" --split {template.split.name} --subset {template.subset}"
     text = environment.from_string(here.joinpath("readme.md.j2").read_text(encoding="utf-8")).render(

@@ -138,7 +138,7 @@ def _digest(store: Store, ids: Sequence[str]) -> str | None:
     return data_hash(store, ids) if ids else None
 
 
-def _disagreements(card: Card, digest: str, split_sha256: str | None) -> list[str]:
+def _disagreements(card: Card, digest: str, split_sha256: str) -> list[str]:
     """Return what the card says of predictions that is not so."""
     own = [p for p in card.predictions if p.sha256 == digest]
     if not own and card.predictions:
@@ -147,12 +147,10 @@ def _disagreements(card: Card, digest: str, split_sha256: str | None) -> list[st
             f"the prediction has the sha256 {digest}, the card names {said}...; fetch the prediction that the card is "
             "about, or write this one into the card (nextham-bench seal does)"
         ]
-    if own and all(p.split_sha256 != split_sha256 for p in own):
-        subset = "a subset with the sha256" if split_sha256 else "the whole dataset"
+    if own and not {p.split_sha256 for p in own} & {None, split_sha256}:
         return [
-            f"the card says that the prediction is of the subset {own[0].split_sha256 or 'none'}, but it is checked "
-            f"against {subset} {split_sha256 or ''}".strip()
-            + "; give the split that it was made for"
+            f"the card says that the prediction is of the ids with the sha256 {own[0].split_sha256}, but it is checked "
+            f"against those with {split_sha256}; give the split that it was made for"
         ]
     return []
 

@@ -22,16 +22,37 @@ _ALIEN = (
 
 def why_unusable() -> str | None:
     """Return why the binding cannot run jobs, or None if it can."""
+    if (reason := _why_absent()) is not None:
+        return reason
+    if _find("pyabacus.driver._driver_pack") is None:
+        return "this pyabacus has no compiled driver (pyabacus.driver._driver_pack); build it from a newer ABACUS"
+    return None
+
+
+def why_no_integrals() -> str | None:
+    """Return why the binding cannot give two-centre integrals, or None if it can."""
+    if (reason := _why_absent()) is not None:
+        return reason
+    try:
+        nao = importlib.import_module("pyabacus.ModuleNAO")
+    except ImportError as error:
+        return f"this pyabacus cannot be loaded ({error}); build it again from python/pyabacus of ABACUS's source tree"
+    if hasattr(nao, "TwoCenterIntegrator"):
+        return None
+    return "this pyabacus has no ModuleNAO.TwoCenterIntegrator; build it from ABACUS 3.8 or newer"
+
+
+def _why_absent() -> str | None:
+    """Return why there is no binding of ABACUS, None if there is one."""
     if _find("pyabacus") is None:
         try:
             alien = "Tausand" in (distribution("pyabacus").metadata["Summary"] or "")
         except PackageNotFoundError:
             alien = False
-        return _ALIEN if alien else "ABACUS's Python binding (pyabacus) is not installed"
+        absent = "ABACUS's Python binding (pyabacus) is not installed; build it from python/pyabacus of its source tree"
+        return _ALIEN if alien else absent
     if _find("pyabacus._core") is None and _find("pyabacus.ModuleNAO") is None:
         return _ALIEN
-    if _find("pyabacus.driver._driver_pack") is None:
-        return "this pyabacus has no compiled driver (pyabacus.driver._driver_pack); build it from a newer ABACUS"
     return None
 
 

@@ -16,9 +16,10 @@ from nextham.dft.abacus.failures import UnknownCalculationError, disk_is_full
 from nextham.dft.abacus.inputs import OUT, RunInputs, Task, make_inputs
 from nextham.dft.abacus.probe import Build, find_build
 from nextham.dft.abacus.reader import H0_FOLDER, SCF_FOLDER, read_run
+from nextham.dft.abacus.rescue import attempt_of, rescue_ladder
 from nextham.dft.abacus.run import Job, run_job
 from nextham.dft.abacus.settings import AbacusSettings, H0Route
-from nextham.dft.engine import Cause, RunError, RunResult
+from nextham.dft.engine import Attempt, Cause, RunError, RunResult
 from nextham.dft.settings import SpeciesSettings
 from nextham.dft.species.source import SpeciesSource, open_source
 
@@ -46,10 +47,15 @@ class AbacusEngine:
         Raises:
             InputError: if there is no such command or folder.
         """
-        self.settings = settings
+        self.settings = settings.with_tasks(1) if settings.takes_tasks else settings
         self.species = species or open_source(SpeciesSettings(), settings)
         self.build: Build = find_build(self.settings.command, self.settings.launcher)
         self._h0_tasks = _h0_tasks(self.settings.h0_route, self.build)
+
+    @property
+    def version(self) -> str:
+        """Of ABACUS, as it says itself; empty where it does not."""
+        return self.build.version
 
     def fingerprint(self, structure: Structure, *, id: str) -> str:
         """Return nothing: finished runs are read again by this engine."""
@@ -71,8 +77,9 @@ class AbacusEngine:
             RunError: if a run fails or does not converge.
         """
         self._run_h0(structure, id=id, folder=folder)
-        self._run_scf(structure, id=id, folder=folder)
-        return _read(id, h0=folder / H0_FOLDER, scf=folder / SCF_FOLDER)
+        attempts = self._run_scf(structure, id=id, folder=folder)
+        result = _read(id, h0=folder / H0_FOLDER, scf=folder / SCF_FOLDER)
+        return dataclasses.replace(result, attempts=attempts)
 
     def _run_h0(self, structure: Structure, *, id: str, folder: Path) -> None:
         runs = [self._run_of(task, structure, id=id, folder=folder / H0_FOLDER) for task in self._h0_tasks]
@@ -88,13 +95,32 @@ class AbacusEngine:
                 _log.warning("%s does not know calculation get_hs; H0 comes from scf_nmax 1 instead", self.build)
                 self._h0_tasks = (Task.SCF1,)
 
-    def _run_scf(self, structure: Structure, *, id: str, folder: Path) -> None:
-        run = self._run_of(Task.SCF, structure, id=id, folder=folder / SCF_FOLDER)
-        if not run.finished:
-            run.execute(self.build)
+    def _run_scf(self, structure: Structure, *, id: str, folder: Path) -> tuple[Attempt, ...]:
+        """Run the SCF until it converges; return the settings tried where the first ones did not do."""
+        rungs = rescue_ladder(self.settings)
+        place = folder / SCF_FOLDER
+        runs = [self._run_of(Task.SCF, structure, id=id, folder=place, settings=rung) for rung in rungs]
+        if any(run.finished for run in runs):
+            return ()
+        attempts: list[Attempt] = []
+        for rung, run in zip(rungs, runs, strict=True):
+            try:
+                seconds = run.execute(self.build)
+            except RunError as error:
+                attempts.append(attempt_of(rung, run.job, error.cause))
+                if error.cause is Cause.UNCONVERGED and run is not runs[-1]:
+                    _log.warning("%s; trying again with slower mixing", error)
+                    continue
+                error.attempts = tuple(attempts)
+                raise
+            attempts.append({**attempt_of(rung, run.job, "converged"), "seconds": round(seconds, 1)})
+            break
+        return tuple(attempts) if len(attempts) > 1 else ()
 
-    def _run_of(self, task: Task, structure: Structure, *, id: str, folder: Path) -> _Run:
-        settings = self.settings
+    def _run_of(
+        self, task: Task, structure: Structure, *, id: str, folder: Path, settings: AbacusSettings | None = None
+    ) -> _Run:
+        settings = settings or self.settings
         scf = task is Task.SCF
         decimals = settings.matrix_decimals if self.build.takes_decimals else None
         job = Job(
@@ -127,7 +153,8 @@ class _Run:
             return False
         return bool(record.get("finished")) and all(record.get(key) == value for key, value in self.facts.items())
 
-    def execute(self, build: Build) -> None:
+    def execute(self, build: Build) -> float:
+        """Run it and return its wall time, s."""
         folder, id = self.job.folder, self.job.id
         try:
             _make_room(folder, id=id)
@@ -142,6 +169,7 @@ class _Run:
             raise RunError(Cause.BAD_INPUT, text) from None
         seconds = run_job(self.job, build.words)
         _write_record(folder, {**self.facts, "finished": True, "wall_time_s": round(seconds, 3)})
+        return seconds
 
 
 def _h0_tasks(route: H0Route, build: Build) -> tuple[Task, ...]:

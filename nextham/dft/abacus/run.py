@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Sequence
@@ -13,7 +16,9 @@ from pathlib import Path
 from typing import Final
 
 from nextham.dft.abacus.failures import Outcome, diagnose
+from nextham.workers import began, ends_with_parent
 
+_PROCESS: Final = "nextham-process.json"  # which process runs in a folder
 _GRACE_S: Final = 10.0  # between asking a job to end and killing it
 _PRINTED_BYTES: Final = 1 << 20  # of what a run printed, from each end
 
@@ -35,8 +40,9 @@ def run_job(job: Job, words: Sequence[str]) -> float:
     """Run a job to its end and return its wall time in seconds.
 
     The words are started without a shell, in a process group of their own: what an MPI launcher has
-    started ends with it, on a timeout and when this program is interrupted. Standard output and error go
-    to ``abacus.out`` and ``abacus.err`` in the folder.
+    started ends with it, on a timeout and when this program is interrupted. Where this program is killed the job is
+    told to end too, and what is left of it is ended before another starts in the folder. Standard output and error
+    go to ``abacus.out`` and ``abacus.err`` in the folder.
 
     Raises:
         RunError: if the run failed, with the cause and the last lines of the log.
@@ -63,6 +69,7 @@ def run_job(job: Job, words: Sequence[str]) -> float:
 
 def _execute(job: Job, words: Sequence[str]) -> int | None:
     environment = {**os.environ, "OMP_NUM_THREADS": str(job.omp_threads)}
+    _end_leftover(job.folder)
     with (job.folder / "abacus.out").open("wb") as out, (job.folder / "abacus.err").open("wb") as err:
         process = subprocess.Popen(
             list(words),
@@ -72,8 +79,10 @@ def _execute(job: Job, words: Sequence[str]) -> int | None:
             stdout=out,
             stderr=err,
             start_new_session=True,
+            preexec_fn=ends_with_parent(),  # noqa: PLW1509  (one system call)
         )
         try:
+            _note_process(job.folder, process.pid)
             return process.wait(timeout=job.timeout_s)
         except subprocess.TimeoutExpired:
             _end_group(process)
@@ -81,6 +90,24 @@ def _execute(job: Job, words: Sequence[str]) -> int | None:
         except BaseException:  # an interrupt must not leave the job behind
             _end_group(process)
             raise
+
+
+def _note_process(folder: Path, pid: int) -> None:
+    note = {"host": socket.gethostname(), "pid": pid, "began": began(pid)}
+    (folder / _PROCESS).write_text(json.dumps(note) + "\n")
+
+
+def _end_leftover(folder: Path) -> None:
+    """End what a killed program left running in a folder of this machine: two runs would write the same files."""
+    try:
+        note = json.loads((folder / _PROCESS).read_text())
+        group, now = int(note["pid"]), began(int(note["pid"]))
+        if note["host"] != socket.gethostname() or group <= 1 or now not in (None, note["began"]):
+            return  # elsewhere, or another process has the number now
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:

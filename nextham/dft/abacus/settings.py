@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shlex
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from pydantic import Field, field_validator, model_validator
 
 from nextham.dft.settings import Positive, RecipeSettings
+
+TASKS: Final = "{tasks}"  # in a command: the number of MPI ranks
 
 
 class Magnetism(StrEnum):
@@ -39,9 +41,15 @@ class AbacusSettings(RecipeSettings):
     """How ABACUS is run."""
 
     section: ClassVar[str] = "abacus"
+    knobs: ClassVar[frozenset[str]] = frozenset({
+        "command", "launcher", "omp_threads", "scf_nmax", "mixing_type", "mixing_beta", "rescue", "ks_solver",
+        "h0_route", "timeout_h0_s", "timeout_scf_s",
+    })  # fmt: skip
 
     command: str = Field(
-        default="abacus", description="Words that start ABACUS, e.g. 'mpirun -n 16 abacus'; no shell reads them."
+        default="abacus",
+        description="Words that start ABACUS, e.g. 'mpirun -n 16 abacus'; no shell reads them. {tasks} is the number "
+        "of MPI ranks: of a large structure in a campaign as many as its job has, else 1.",
     )
     launcher: Launcher = Field(
         default=Launcher.AUTO,
@@ -69,6 +77,15 @@ class AbacusSettings(RecipeSettings):
     )
     timeout_h0_s: Positive = Field(default=7200.0, description="An H0 run is stopped after this long.")
     timeout_scf_s: Positive = Field(default=86400.0, description="An SCF run is stopped after this long.")
+
+    @property
+    def takes_tasks(self) -> bool:
+        """Whether the command says where the number of ranks goes."""
+        return TASKS in self.command
+
+    def with_tasks(self, tasks: int) -> AbacusSettings:
+        """Return the settings with a command for so many ranks."""
+        return self.model_copy(update={"command": self.command.replace(TASKS, str(tasks))})
 
     @field_validator("command")
     @classmethod

@@ -16,6 +16,7 @@ import torch
 
 from nextham.core import BlockMatrix, LCAOSystem, Provenance, Structure, symbol
 from nextham.dft.engine import Cause, RunError, RunResult
+from nextham.dft.geometry import mesh_of
 from nextham.dft.lcao.crystal import Crystal
 from nextham.dft.lcao.device import computing, cut_of
 from nextham.dft.lcao.gint import GridIntegrator
@@ -25,10 +26,10 @@ from nextham.dft.lcao.ions import ion_energy
 from nextham.dft.lcao.kspace import KSpace
 from nextham.dft.lcao.memory import check_memory
 from nextham.dft.lcao.neighbours import local_pairs
-from nextham.dft.lcao.plan import load_crystal, mesh_of
+from nextham.dft.lcao.plan import load_crystal
 from nextham.dft.lcao.potential import LocalPotential
 from nextham.dft.lcao.scf import Loop, SelfConsistent
-from nextham.dft.lcao.settings import LCAOSettings
+from nextham.dft.lcao.settings import H0Definition, LCAOSettings
 from nextham.dft.settings import SpeciesSettings
 from nextham.dft.species.source import SpeciesSource, open_source
 from nextham.exceptions import InputError
@@ -63,6 +64,11 @@ class LCAOEngine:
             raise InputError(
                 f"device {settings.device!r} is not there ({str(error).splitlines()[0]}); try cpu"
             ) from None
+
+    @property
+    def version(self) -> str:
+        """Of the package."""
+        return version("nextham")
 
     def fingerprint(self, structure: Structure, *, id: str) -> str:
         """Return a hash of the crystal, the settings, the contents of the species' files and the version.
@@ -120,13 +126,15 @@ class LCAOEngine:
         except RunError as error:
             _write_log(folder, [str(error), error.log_tail])
             raise
+        of_atoms = self.settings.h0_definition is H0Definition.ATOMIC_DENSITY
+        h0 = work.fixed.hamiltonian(found.first) if of_atoms else work.h0
         operators = {"h0": h0, "hamiltonian": work.fixed.hamiltonian(found.potential)}
         ions = ion_energy(work.crystal, work.potential.grid)
-        facts = {**_scf_facts(found, ions, self.settings, kmesh), "wall_time_s": time.perf_counter() - start}
+        facts = {**_scf_facts(found, ions, kmesh), "wall_time_s": time.perf_counter() - start}
         totals = f"E(ions) {ions:.9f} Ry, total energy {facts['total_energy_ev']:.8f} eV"
         _write_log(folder, [*found.log, totals, f"wall time {time.perf_counter() - start:.2f} s"])
         levels = Levels(mesh.k, found.solution.energies.cpu().numpy() * RYDBERG_EV)
-        return RunResult(work.system(operators, **facts, **times, **clock.read("scf")), levels)
+        return RunResult(work.system(operators, **facts, **times, **clock.read("scf")), levels, found.attempts)
 
     def _workspace(self, structure: Structure, *, id: str, n_k: int) -> _Workspace:
         crystal = load_crystal(structure, self.species, id=id)
@@ -225,15 +233,13 @@ def input_sha256(crystal: Crystal, settings: LCAOSettings) -> str:
     return hashlib.sha256("\n".join(inputs).encode()).hexdigest()
 
 
-def _scf_facts(
-    found: SelfConsistent, ions_ry: float, settings: LCAOSettings, kmesh: tuple[int, int, int]
-) -> dict[str, Any]:
+def _scf_facts(found: SelfConsistent, ions_ry: float, kmesh: tuple[int, int, int]) -> dict[str, Any]:
     return {
         "fermi_energy_ev": found.fermi_ry * RYDBERG_EV,
         "total_energy_ev": (found.energy_ry + ions_ry) * RYDBERG_EV,
         "kmesh": kmesh,
         "smearing": "gauss",
-        "smearing_ev": settings.smearing_sigma_ry * RYDBERG_EV,
+        "smearing_ev": found.sigma_ry * RYDBERG_EV,
         "converged": True,
         "scf_steps": found.steps,
         "scf_drho": found.drho,

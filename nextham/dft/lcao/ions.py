@@ -30,7 +30,7 @@ def ion_energy(crystal: Crystal, grid: FFTGrid) -> float:
     waves = torch.zeros_like(grid.g2, dtype=torch.complex128)
     for z in crystal.elements:
         own = crystal.numbers == z
-        waves += charges[own][0] * grid.structure_factor(crystal.structure.fractional[own])
+        waves += crystal.species[z].pseudo.z_valence * grid.structure_factor(crystal.structure.fractional[own])
     density = grid.to_real(waves * torch.exp(-grid.g2 * (width**2 / 2)) * (grid.sphere / grid.volume))
     smooth = float(density @ grid.hartree(density)) * grid.weight / 2
     reach = np.full(crystal.n_atoms, _REACH * width / 2)

@@ -24,17 +24,9 @@ from nextham.dft.lcao.device import cut_of
 from nextham.dft.lcao.hamiltonian import FixedParts
 from nextham.physics.bands import KMesh
 
-_COUNTLESS = 1e100  # of an absurd spacing: finite, so that its memory can be told
 _EMPTY = 1e-14  # bands with less occupation at every k carry no density
 _MATRICES_AT_ONCE = 2**22  # elements of a batch of eigenproblems
 _FERMI_BITS = 54  # from 100 Ry to 6e-15 Ry
-
-
-def mesh_of_spacing(cell: NDArray[np.float64], spacing: float) -> tuple[int, int, int]:
-    """Return the mesh n = int(|b| / spacing + 1) that ABACUS makes of kspacing (1/Bohr) for a cell (rows, Bohr)."""
-    lengths = 2 * np.pi * np.linalg.norm(np.linalg.inv(cell), axis=0)
-    n1, n2, n3 = (max(1, int(min(b / spacing, _COUNTLESS) + 1)) for b in lengths.tolist())
-    return n1, n2, n3
 
 
 class BlochSums:

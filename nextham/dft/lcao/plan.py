@@ -7,10 +7,9 @@ from typing import Any, Final
 
 from nextham.core import Structure
 from nextham.dft.engine import Cause, RunError
-from nextham.dft.geometry import check_geometry
+from nextham.dft.geometry import check_geometry, mesh_of
 from nextham.dft.lcao.crystal import Crystal
 from nextham.dft.lcao.grid import grid_shape
-from nextham.dft.lcao.kspace import mesh_of_spacing
 from nextham.dft.lcao.memory import MemoryEstimate, check_memory, estimate_memory
 from nextham.dft.lcao.settings import LCAOSettings
 from nextham.dft.species.files import SpeciesFiles
@@ -18,7 +17,6 @@ from nextham.dft.species.source import SpeciesSource
 from nextham.dft.species.species import load_species
 from nextham.exceptions import InputError
 from nextham.physics.bands import KMesh
-from nextham.units import BOHR_ANG
 
 _GIB: Final = 2**30
 
@@ -99,8 +97,3 @@ def load_crystal(structure: Structure, species: SpeciesSource, *, id: str) -> Cr
     except InputError as error:
         raise RunError(Cause.BAD_INPUT, f"{id}: {error}") from None
     return Crystal.of(structure, {s.number: s for s in loaded})
-
-
-def mesh_of(structure: Structure, settings: LCAOSettings) -> tuple[int, int, int]:
-    """Return the k mesh of a structure."""
-    return settings.kmesh or mesh_of_spacing(structure.cell / BOHR_ANG, settings.kspacing_inv_bohr)

@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from nextham.dft.engine import Cause, RunError
+from nextham.dft.engine import Attempt, Cause, RunError
 from nextham.dft.lcao.gint import GridIntegrator
 from nextham.dft.lcao.kspace import KSpace, Solution
 from nextham.dft.lcao.mixing import Mixing, PulayMixer
@@ -27,13 +27,16 @@ _RESCUE = (Mixing(0.2, 8, 0.8), Mixing(0.08, 4, 1.2))  # slower and screened: me
 class SelfConsistent:
     """A converged calculation."""
 
-    potential: Tensor  # (n_values,) ⟨φ|V|φ⟩ of the last step's input density, Ry
+    first: Tensor  # (n_values,) ⟨φ|V|φ⟩ of the superposed atoms, Ry
+    potential: Tensor  # and of the last step's input density
     solution: Solution  # levels of that Hamiltonian
     fermi_ry: float
     energy_ry: float  # of the electrons: all but that of the ions among themselves
     steps: int
     drho: float  # ∫|ρ_out - ρ_in| per electron
+    sigma_ry: float  # width of the smearing
     log: tuple[str, ...]
+    attempts: tuple[Attempt, ...]  # where the first did not converge: all of them
 
 
 class Loop:
@@ -46,6 +49,7 @@ class Loop:
         self._n_electrons = float(potential.atoms.density.sum() * potential.grid.weight)
         self._integrator = integrator
         self._single = settings.mixed_precision and settings.scf_thr >= _MIXED_FROM_THR
+        self._first: Tensor | None = None
         self._log: list[str] = []
 
     def run(self) -> SelfConsistent:
@@ -54,33 +58,48 @@ class Loop:
         Raises:
             RunError: if no mixing of the ladder converges.
         """
-        s = self._settings
-        ladder = [Mixing(s.mixing_beta, s.mixing_history, s.mixing_kerker_inv_bohr), *(_RESCUE if s.rescue else ())]
         start, lowest = self._potential.atoms.density, math.inf
-        for mixing in ladder:
-            self._log.append(f"# {mixing}")
-            result, best, drho = self._attempt(start, mixing)
+        attempts: list[Attempt] = []
+        for mixing, sigma in self._ladder():
+            self._log.append(f"# {mixing}, smearing {sigma:g} Ry")
+            result, best, drho, steps = self._attempt(start, mixing, sigma)
+            outcome = "converged" if result else Cause.UNCONVERGED.value
+            tried = {**dataclasses.asdict(mixing), "smearing_sigma_ry": sigma}
+            attempts.append({**tried, "steps": steps, "drho": _finite(drho), "outcome": outcome})
             if result is not None:
-                return result
+                return dataclasses.replace(result, attempts=tuple(attempts) if len(attempts) > 1 else ())
             if drho < lowest:
                 start, lowest = best, drho
         raise RunError(
             Cause.UNCONVERGED,
-            f"{self._id}: the SCF did not converge in {len(ladder)} attempts of {s.scf_nmax} steps: density "
-            f"error {lowest:.1e} per electron (scf_thr {s.scf_thr:.0e}); raise scf_nmax or smearing_sigma_ry, "
-            "or lower mixing_beta",
+            f"{self._id}: the SCF did not converge in {len(attempts)} attempts of {self._settings.scf_nmax} steps: "
+            f"density error {lowest:.1e} per electron (scf_thr {self._settings.scf_thr:.0e}); raise scf_nmax or "
+            "smearing_sigma_ry, or lower mixing_beta",
             log_tail="\n".join(self._log[-30:]),
+            attempts=attempts,
         )
 
-    def _attempt(self, density: Tensor, mixing: Mixing) -> tuple[SelfConsistent | None, Tensor, float]:
-        """Return the converged result or None, and the best input density with its error."""
+    def _ladder(self) -> list[tuple[Mixing, float]]:
+        """Return the mixing and the smearing (Ry) of each attempt."""
+        s = self._settings
+        mixings = [Mixing(s.mixing_beta, s.mixing_history, s.mixing_kerker_inv_bohr), *(_RESCUE if s.rescue else ())]
+        ladder = [(mixing, s.smearing_sigma_ry) for mixing in mixings]
+        if s.rescue and s.rescue_smearing_sigma_ry is not None:
+            ladder.append((_RESCUE[0], s.rescue_smearing_sigma_ry))
+        return ladder
+
+    def _attempt(
+        self, density: Tensor, mixing: Mixing, sigma: float
+    ) -> tuple[SelfConsistent | None, Tensor, float, int]:
+        """Return the converged result or None, the best input density with its error, and the steps made."""
         mixer = PulayMixer(mixing, self._potential.grid)
         change = _Changes(self._integrator, single=self._single)  # rounding of a failed attempt is not taken over
-        best, lowest = density, math.inf
+        best, lowest, step = density, math.inf, 0
         for step in range(1, self._settings.scf_nmax + 1):
             potential, twice = self._potential.of_density(density)
             matrix = change.matrix(potential)
-            solution = self._kspace.solve(matrix, self._settings.smearing_sigma_ry)
+            first = self._first = matrix if self._first is None else self._first
+            solution = self._kspace.solve(matrix, sigma)
             output = change.density(solution.density_matrix)
             weight = self._potential.grid.weight
             output = output * (self._n_electrons / (output.sum() * weight))
@@ -89,14 +108,19 @@ class Loop:
             drho, fermi, energy = numbers.cpu().tolist()
             self._log.append(f"{step:4d}  drho {drho:.3e}  E_F {fermi:.8f} Ry  E(electrons) {energy:.9f} Ry")
             if not math.isfinite(drho):
-                return None, best, lowest
+                return None, best, lowest, step
             if drho < self._settings.scf_thr:
                 log = tuple(self._log)
-                return SelfConsistent(matrix, solution, fermi, energy, step, drho, log), density, drho
+                found = SelfConsistent(first, matrix, solution, fermi, energy, step, drho, sigma, log, ())
+                return found, density, drho, step
             if drho < lowest:
                 best, lowest = density, drho
             density = mixer.next(density, output)
-        return None, best, lowest
+        return None, best, lowest, step
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 class _Changes:

@@ -22,6 +22,10 @@ class LCAOSettings(RecipeSettings):
 
     section: ClassVar[str] = "lcao"
     default_source: ClassVar[str | None] = EMBEDDED
+    knobs: ClassVar[frozenset[str]] = frozenset({
+        "scf_nmax", "mixing_beta", "mixing_history", "mixing_kerker_inv_bohr", "rescue", "device", "max_memory_gb",
+        "orbital_memory_gb", "box_edge_bohr",
+    })  # fmt: skip
 
     h0_definition: H0Definition = Field(
         default=H0Definition.ATOMIC_DENSITY, description="atomic-density-step0 (of superposed neutral atoms) or core."
@@ -33,9 +37,6 @@ class LCAOSettings(RecipeSettings):
     mixing_history: int = Field(default=8, ge=1, description="Steps that Pulay mixing remembers.")
     mixing_kerker_inv_bohr: float = Field(
         default=0.0, ge=0, description="Kerker screening of long waves in the first attempt; 0 is none."
-    )
-    rescue: bool = Field(
-        default=True, description="Try again with slower, screened mixing where the SCF does not converge."
     )
     mixed_precision: bool = Field(
         default=True, description="Changes of potential and density between SCF steps on the grid in float32."

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from nextham.dft.engine import RunResult
 from nextham.exceptions import InputError
+from nextham.exchange.bounded import bounded
 from nextham.exchange.deeph.layout import kind_of
 from nextham.exchange.deeph.reader import read_deeph
 
@@ -21,14 +22,16 @@ class DeephRun:
     id: str
     path: Path
     rydberg_ev: float | None = None
+    memory_gb: float = 8.0
 
     def read(self) -> RunResult:
         """Read it.
 
         Raises:
-            RunError: like read_deeph.
+            RunError: like read_deeph, and if it needs too much memory.
         """
-        return read_deeph(self.path, id=self.id, rydberg_ev=self.rydberg_ev)
+        with bounded(self.memory_gb, self.id, self.path):
+            return read_deeph(self.path, id=self.id, rydberg_ev=self.rydberg_ev)
 
     def fingerprint(self) -> str:
         """Return a hash of its small files, of size and time of its matrices, and of how it is read."""
@@ -40,7 +43,9 @@ class DeephRun:
         return digest.hexdigest()
 
 
-def deeph_runs(paths: Iterable[Path], *, id: str = "", rydberg_ev: float | None = None) -> list[DeephRun]:
+def deeph_runs(
+    paths: Iterable[Path], *, id: str = "", rydberg_ev: float | None = None, memory_gb: float = 8.0
+) -> list[DeephRun]:
     """Return the folders that paths name; one that is no folder of DeepH itself stands for those in it.
 
     Raises:
@@ -58,4 +63,4 @@ def deeph_runs(paths: Iterable[Path], *, id: str = "", rydberg_ev: float | None 
         folders += here
     if id and len(folders) > 1:
         raise InputError(f"--id names one structure, but {len(folders)} folders are given; leave it out")
-    return [DeephRun(id or folder.resolve().name, folder, rydberg_ev) for folder in folders]
+    return [DeephRun(id or folder.resolve().name, folder, rydberg_ev, memory_gb) for folder in folders]

@@ -10,11 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 from nextham.core import Structure
-from nextham.dft.engine import Cause, RunError, RunResult
+from nextham.dft.engine import RunResult
 from nextham.exceptions import InputError
+from nextham.exchange.bounded import bounded
 from nextham.exchange.published.layout import open_published
 from nextham.exchange.published.reader import Reading, published_id, read_published
-from nextham.workers import limited_memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,15 +41,9 @@ class PublishedRun:
         Raises:
             RunError: like read_published, and if it needs too much memory.
         """
-        try:
-            mapped = self.path.stat().st_size / 1e9 if self.path.is_file() else 0.0
-            with limited_memory(mapped + self.memory_gb):
-                return read_published(self.path, id=self.id, reading=self.reading)
-        except MemoryError:
-            raise RunError(
-                Cause.OUT_OF_MEMORY,
-                f"{self.id}: reading {self.path} takes more than {self.memory_gb:g} GB; allow more with --memory-gb",
-            ) from None
+        mapped_gb = self.path.stat().st_size / 1e9 if self.path.is_file() else 0.0
+        with bounded(self.memory_gb, self.id, self.path, mapped_gb=mapped_gb):
+            return read_published(self.path, id=self.id, reading=self.reading)
 
     def contents(self) -> Contents:
         """Open it and return what it holds, without reading its matrices.

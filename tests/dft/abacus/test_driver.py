@@ -116,7 +116,50 @@ def test_failed_scf_keeps_h0(engine, recorded, tmp_path):
     assert error.value.cause is Cause.UNCONVERGED
     assert "convergence has not been achieved" in error.value.log_tail
     engine("replay").scf(recorded[1], id="BeS", folder=folder)
-    assert [c[0] for c in calls(folder)] == ["get_hs", "scf", "scf"]
+    assert [c[:2] for c in calls(folder)] == [["get_hs", "100"], *[["scf", n] for n in ("100", "200", "200", "100")]]
+
+
+def test_slower_mixing_is_tried_where_the_scf_does_not_converge(engine, recorded, tmp_path):
+    folder = tmp_path / "BeS"
+    result = engine("slow-mixing").scf(recorded[1], id="BeS", folder=folder)
+    assert result.system.meta[0].converged
+    tried = [(a["mixing_type"], a["mixing_beta"], a["scf_nmax"], a["outcome"]) for a in result.attempts]
+    assert tried == [
+        ("broyden", None, 100, "unconverged"),
+        ("broyden", 0.2, 200, "unconverged"),
+        ("pulay", 0.05, 200, "converged"),
+    ]
+    assert "mixing_beta     0.05" in (folder / "abacus_scf" / "INPUT").read_text()
+    engine("slow-mixing").scf(recorded[1], id="BeS", folder=folder)
+    assert len(calls(folder)) == 4  # the rung that converged is found finished
+
+
+def test_what_converges_by_no_mixing_is_told_with_all_that_was_tried(engine, recorded, tmp_path):
+    made = engine("unconverged", rescue_smearing_sigma_ry=0.05)
+    with pytest.raises(RunError) as error:
+        made.scf(recorded[1], id="BeS", folder=tmp_path / "BeS")
+    assert [a["smearing_sigma_ry"] for a in error.value.attempts] == [0.015, 0.015, 0.015, 0.05]
+    assert {a["outcome"] for a in error.value.attempts} == {"unconverged"}
+    assert error.value.attempts[0]["steps"] > 3
+    with pytest.raises(RunError) as error:
+        engine("unconverged", rescue=False).scf(recorded[1], id="BeS", folder=tmp_path / "other")
+    assert len(error.value.attempts) == 1
+
+
+def test_other_failures_are_not_tried_again(engine, recorded, tmp_path):
+    folder = tmp_path / "BeS"
+    engine("replay").h0(recorded[1], id="BeS", folder=folder)
+    with pytest.raises(RunError) as error:
+        engine("segfault").scf(recorded[1], id="BeS", folder=folder)
+    assert [a["outcome"] for a in error.value.attempts] == ["crashed"]
+    assert len(calls(folder)) == 2
+
+
+def test_tasks_in_the_command_are_one_rank_unless_told(recorded, engine):
+    words = shlex.join([sys.executable, str(FAKE), "replay", str(recorded[0])])
+    settings = engine("replay", command=f"env RANKS={{tasks}} {words}").settings
+    assert "RANKS=1" in settings.command
+    assert AbacusSettings(command="srun -n {tasks} abacus").with_tasks(8).command == "srun -n 8 abacus"
 
 
 def test_half_a_matrix_is_told_and_run_again(engine, recorded, tmp_path):
@@ -269,7 +312,8 @@ def test_no_binding_is_told(engine, on_path):
     with pytest.raises(InputError) as error:
         engine("replay", launcher="pyabacus")
     assert str(error.value) == (
-        "launcher: pyabacus cannot be used: ABACUS's Python binding (pyabacus) is not installed"
+        "launcher: pyabacus cannot be used: ABACUS's Python binding (pyabacus) is not installed; build it from "
+        "python/pyabacus of its source tree"
     )
 
 

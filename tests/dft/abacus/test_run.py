@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,6 +16,7 @@ import pytest
 from nextham.dft.abacus.failures import Outcome, UnknownCalculationError, diagnose
 from nextham.dft.abacus.run import Job, run_job
 from nextham.dft.engine import Cause, RunError
+from nextham.workers import began
 
 FAKE = Path(__file__).parents[2] / "fake_abacus.py"
 
@@ -103,6 +107,48 @@ def test_timeout_ends_the_job_and_its_children(folder):
         time.sleep(0.1)
     os.kill(pid, 9)
     pytest.fail("the child of a job that was stopped still runs")
+
+
+def test_what_a_killed_program_left_running_is_ended_before_the_next_run(folder):
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+    note = {"host": socket.gethostname(), "pid": other.pid, "began": began(other.pid)}
+    (folder / "nextham-process.json").write_text(json.dumps(note))
+    with pytest.raises(RunError):
+        run(folder, "silent")
+    assert other.wait(timeout=10) == -9
+
+
+@pytest.mark.parametrize("change", [{"host": "elsewhere"}, {"began": 1}, {"pid": "x"}])
+def test_a_process_that_is_not_the_one_noted_is_left_alone(folder, change):
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True) as other:
+        note = {"host": socket.gethostname(), "pid": other.pid, "began": began(other.pid), **change}
+        (folder / "nextham-process.json").write_text(json.dumps(note))
+        with pytest.raises(RunError):
+            run(folder, "silent")
+        assert other.poll() is None
+        other.kill()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux alone tells a child that its parent died")
+def test_a_run_ends_with_the_program_that_started_it(folder):
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom nextham.dft.abacus.run import Job, run_job\n"
+        "folder = Path(sys.argv[1])\nrun_job(Job('si', 'SCF run', folder, 'log', 60.0), sys.argv[2:])\n"
+    )
+    program = subprocess.Popen([sys.executable, "-c", script, str(folder), "sleep", "60"])
+    noted = folder / "nextham-process.json"
+    wait_until(lambda: noted.is_file() and noted.read_text().endswith("\n"))
+    pid = json.loads(noted.read_text())["pid"]
+    program.kill()
+    program.wait()
+    wait_until(lambda: began(pid) is None)
+
+
+def wait_until(true, seconds=30.0):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def outcome(tmp_path, **changes):

@@ -93,8 +93,9 @@ def test_too_little_device_memory_is_told_before_it_starts(cuda, tmp_path):
 
 
 def test_peak_stays_below_the_estimate(cuda, tmp_path):
+    from nextham.dft.geometry import mesh_of
     from nextham.dft.lcao.memory import estimate_memory
-    from nextham.dft.lcao.plan import load_crystal, mesh_of
+    from nextham.dft.lcao.plan import load_crystal
     from nextham.physics.bands import KMesh
 
     chosen, crystal = settings(**cuda), CRYSTALS["Si4Ge4"]

@@ -13,10 +13,11 @@ from nextham.dft.engine import Cause, RunError
 from nextham.dft.lcao import memory
 from nextham.dft.lcao.engine import LCAOEngine
 from nextham.dft.lcao.grid import grid_shape
-from nextham.dft.lcao.settings import H0Definition
+from nextham.dft.lcao.settings import H0Definition, LCAOSettings
 from nextham.exceptions import InputError
 from nextham.physics.bands import eigenproblem
 from nextham.physics.symmetry import onsite_antihermitian, permuted, rotated, supercell
+from nextham.structures.prototypes import crystal
 from nextham.units import BOHR_ANG
 
 
@@ -57,6 +58,8 @@ def test_result_is_a_system_in_house_conventions(converged, settings):
     assert (meta.engine, meta.h0_definition, meta.magnetism) == ("lcao", "atomic-density-step0", "nonmagnetic")
     assert (meta.kmesh, meta.converged, meta.n_electrons) == ((2, 1, 1), True, 8.0)
     assert meta.scf_drho < settings.scf_thr
+    assert 0 < meta.h0_wall_s < meta.scf_wall_s <= meta.wall_time_s + 1
+    assert 0 < meta.h0_cpu_s < meta.scf_cpu_s
     assert set(meta.pseudopotentials) == {"Si", "C"}
     assert onsite_antihermitian(system.operator("hamiltonian")) < 1e-10
     assert onsite_antihermitian(system.operator("h0")) < 1e-10
@@ -158,6 +161,14 @@ def test_core_h0_lacks_the_electrons(settings, tmp_path):
     )
 
 
+@pytest.mark.parametrize("definition", H0Definition)
+def test_scf_has_the_h0_of_h0_alone(settings, tmp_path, definition):
+    engine = LCAOEngine(settings.model_copy(update={"h0_definition": definition}))
+    found = engine.scf(cell_of_two(), id="SiC", folder=tmp_path).system
+    assert np.array_equal(found.operators["h0"], h0_of(engine, cell_of_two(), tmp_path).operators["h0"])
+    assert found.meta[0].h0_definition == definition
+
+
 def test_log_tells_the_steps(converged, engine, tmp_path):
     engine.scf(cell_of_two(), id="SiC", folder=tmp_path / "deep" / "run")
     text = (tmp_path / "deep" / "run" / "lcao.log").read_text()
@@ -241,6 +252,22 @@ def test_rescue_finds_what_a_first_attempt_misses(settings, converged, tmp_path)
     assert log.count("# Mixing(") == 2
     assert float(re.findall(r"drho (\S+)", log)[39]) > 0.1  # the first attempt is far from any solution
     assert largest_difference(rescued, converged.system, ("hamiltonian",)) < 1e-4  # eV; both stop at scf_thr
+
+
+def test_what_was_tried_is_told_where_the_first_mixing_did_not_do(tmp_path):
+    hasty = LCAOSettings(ecutwfc_ry=20, kmesh=(2, 2, 2), scf_nmax=3, scf_thr=1e-3)
+    result = LCAOEngine(hasty).scf(crystal("A4", "Si", a_ang=5.431), id="Si", folder=tmp_path)
+    assert [(a["beta"], a["outcome"]) for a in result.attempts] == [(0.7, "unconverged"), (0.2, "converged")]
+    easy = LCAOEngine(hasty.model_copy(update={"scf_nmax": 9}))
+    assert easy.scf(crystal("A4", "Si", a_ang=5.431), id="Si", folder=tmp_path).attempts == ()
+
+
+def test_more_smearing_is_the_last_try_and_only_where_it_is_asked_for(settings, tmp_path):
+    hopeless = settings.model_copy(update={"scf_nmax": 1, "scf_thr": 1e-9, "rescue_smearing_sigma_ry": 0.05})
+    error = refused(LCAOEngine(hopeless), cell_of_two(), tmp_path, "scf")
+    assert [a["smearing_sigma_ry"] for a in error.attempts] == [0.015, 0.015, 0.015, 0.05]
+    once = hopeless.model_copy(update={"rescue": False})
+    assert len(refused(LCAOEngine(once), cell_of_two(), tmp_path, "scf").attempts) == 1
 
 
 def test_unknown_device_and_folder(settings):

@@ -122,4 +122,4 @@ def test_levels(both):
 
 def test_total_energy(both):
     recorded, made = (r.system.meta[0].total_energy_ev for r in both)
-    assert made == pytest.approx(recorded, abs=1e-6)
+    assert made == pytest.approx(recorded, abs=1e-5)  # 1e-8 without mixed_precision
