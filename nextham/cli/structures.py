@@ -11,7 +11,6 @@ import typer
 
 if TYPE_CHECKING:
     from nextham.config import SourceSettings
-    from nextham.core import Structure
     from nextham.structures.mp.fetch import Fetched
     from nextham.structures.settings import FilterSettings, MaterialsProjectSettings
     from nextham.structures.sourced import Gathered
@@ -150,22 +149,17 @@ def _gathered(source: SourceSettings) -> tuple[Gathered, dict[str, object]]:
         fetched = _fetched(source.materials_project)
         return fetched.gathered, _facts(fetched)
     if source.kind == "structures":
+        from nextham.campaign.runs import found_in
         from nextham.console import track
-        from nextham.structures.files import read_or_reason, structure_files
+        from nextham.structures.files import structure_files
         from nextham.structures.prepare import gathered
 
-        files, more = structure_files(source.paths), {"stru": _read_stru}
-        return gathered(found for path in track(files, "reading") for found in read_or_reason(path, more=more)), {}
+        files = structure_files(source.paths)
+        return gathered(found for path in track(files, "reading") for found in found_in(path)), {}
     raise InputError(
         "name files or folders of structures, or a source with kind prototypes, structures or materials-project; "
         "finished runs (kind abacus-runs) are imported by nextham import-abacus"
     )
-
-
-def _read_stru(path: Path) -> Structure:
-    from nextham.dft.abacus.stru import read_stru
-
-    return read_stru(path).structure
 
 
 def _fetched(query: MaterialsProjectSettings, *, refresh: bool = False) -> Fetched:

@@ -215,6 +215,7 @@ def test_small_run_from_prototypes_to_a_dataset(default):
     store = Store(default / "results" / "dataset")
     assert sorted(store.ids) == ["Si-A4-0", "Si-A4-1"]
     assert store["Si-A4-1"].meta[0].converged
+    assert store.provenance("Si-A4-1").source == "prototype A4"
     failed = [e for e in Ledger(default / "results" / "dataset" / "ledger.jsonl").entries() if not e.ok]
     assert sorted(e.id for e in failed) == ["Fe-A2-0", "Fe-A2-1"]
     assert "Fe" in failed[0].message
