@@ -131,8 +131,10 @@ def split_of(dataset: Dataset, settings: SplitSettings, *, others: Mapping[str, 
 def leave_one_element_out(dataset: Dataset, settings: SplitSettings) -> tuple[dict[str, Split], dict[str, str]]:
     """Return a split for each element, whose test set is every structure with it; and why others have none.
 
+    The elements are those that the settings name, or all.
+
     Raises:
-        InputError: if no element can be left out.
+        InputError: if no element, or one that is named, can be left out.
     """
     facts = facts_of(dataset.store.manifest)
     elements = sorted(set().union(*(each.elements for each in facts.values())))
@@ -145,6 +147,8 @@ def leave_one_element_out(dataset: Dataset, settings: SplitSettings) -> tuple[di
         try:
             found[name] = without_element(dataset, settings, name)
         except InputError as error:
+            if settings.held_out.elements:  # it was asked for by name
+                raise
             problems[name] = str(error)
     if not found:
         raise InputError(f"no element can be left out; the first reason: {next(iter(problems.values()))}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -73,7 +73,9 @@ def run_structures(
     """
     runs = how.runs
     rules = Rules(how.task.value, settings, how.task.operators)
-    jobs = [_job(engine, found, id, runs.path / id, rules) for id, found in load_structures(files)]
+    crystals = [found for path in files for found in found_in(path)]
+    distinct((found.id, found.where) for found in crystals)
+    jobs = [_job(engine, found, runs.path / found.id, rules) for found in crystals]
     summary = collect(jobs, target, rules, workers=how.workers)
     if not runs.keep:
         for id in summary.stored:
@@ -176,12 +178,9 @@ def load_structures(files: Iterable[Path]) -> list[tuple[str, Structure | Nextha
 
 def found_in(path: Path) -> list[Found]:
     """Return the crystals of a file; in place of one that cannot be read stands the reason."""
-    from nextham.structures.files import Found, id_of, read_each
+    from nextham.structures.files import read_or_reason
 
-    try:
-        return read_each(path, more={"stru": _read_stru})
-    except NexthamError as error:
-        return [Found(id_of(path), str(path), error)]
+    return read_or_reason(path, more={"stru": _read_stru})
 
 
 def distinct(named: Iterable[tuple[str, str]]) -> None:
@@ -197,12 +196,20 @@ def distinct(named: Iterable[tuple[str, str]]) -> None:
         first[id] = where
 
 
-def _job(engine: Engine, found: Structure | NexthamError, id: str, folder: Path, rules: Rules) -> Job:
-    if isinstance(found, NexthamError):
-        return Job(id, partial(refuse, found))
+def _job(engine: Engine, found: Found, folder: Path, rules: Rules) -> Job:
+    crystal, id = found.crystal, found.id
+    if isinstance(crystal, NexthamError):
+        return Job(id, partial(refuse, crystal))
     compute = engine.h0 if rules.stage == Task.H0 else engine.scf
-    saved = Saved(folder, id, rules, partial(engine.fingerprint, found, id=id))
-    return Job(id, partial(compute, found, id=id, folder=folder), saved)
+    saved = Saved(folder, id, rules, partial(engine.fingerprint, crystal, id=id))
+    return Job(id, partial(with_origin, partial(compute, crystal, id=id, folder=folder), found.origin), saved)
+
+
+def with_origin(compute: Callable[[], RunResult], origin: tuple[str, str]) -> RunResult:
+    """Compute a crystal, and note its source and licence in the system."""
+    result = compute()
+    source, licence = origin
+    return dataclasses.replace(result, system=result.system.with_meta(source=source, licence=licence))
 
 
 def refuse(error: NexthamError) -> RunResult:

@@ -106,6 +106,12 @@ def predict(  # noqa: PLR0913  (options)
         bool,
         typer.Option("--other-species", help="Predict with pseudopotentials or orbitals that were not trained on."),
     ] = False,
+    unseen_elements: Annotated[
+        bool,
+        typer.Option(
+            "--unseen-elements", help="Predict elements that were not trained on, as the mean of those that were."
+        ),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print sizes and memory, and compute nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -128,7 +134,12 @@ def predict(  # noqa: PLR0913  (options)
         check_bands(bands)
     floor = FLOOR if overlap_floor is None else overlap_floor
     predictor = Predictor(
-        checkpoint, device=device.value, max_memory_gb=max_memory_gb, other_species=other_species, floor=floor
+        checkpoint,
+        device=device.value,
+        max_memory_gb=max_memory_gb,
+        other_species=other_species,
+        unseen_elements=unseen_elements,
+        floor=floor,
     )
     places = [located(each) for each in source]
     if _is_store(places):

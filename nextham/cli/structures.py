@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +11,6 @@ import typer
 
 if TYPE_CHECKING:
     from nextham.config import SourceSettings
-    from nextham.core import Structure
     from nextham.structures.mp.fetch import Fetched
     from nextham.structures.settings import FilterSettings, MaterialsProjectSettings
     from nextham.structures.sourced import Gathered
@@ -109,6 +108,9 @@ def structures(  # noqa: PLR0913, PLR0917  (options)
     species: Annotated[
         str, typer.Option(help="embedded, or a folder locked by nextham species lock: whose orbitals filters count.")
     ] = "embedded",
+    report: Annotated[
+        Path | None, typer.Option(help="JSON file to write: what each structure is, and why others were left out.")
+    ] = None,
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -119,6 +121,7 @@ def structures(  # noqa: PLR0913, PLR0917  (options)
     """
     from nextham.config import SourceSettings
     from nextham.console import load_settings
+    from nextham.files import whole
     from nextham.structures.prepare import prepared
 
     source = load_settings(SourceSettings, settings)
@@ -127,7 +130,11 @@ def structures(  # noqa: PLR0913, PLR0917  (options)
     target = _checked_output(output, overwrite=overwrite, dry_run=dry_run)
     orbitals = _orbitals(species, source.prepare.filters)
     found, facts = _gathered(source)
-    _finish(prepared(found, source.prepare, orbitals=orbitals), target, as_json, facts)
+    made = prepared(found, source.prepare, orbitals=orbitals)
+    if report is not None:
+        with whole(report) as part:
+            part.write_text(_as_json(made, target, facts) + "\n")
+    _finish(made, target, as_json, facts)
 
 
 def _gathered(source: SourceSettings) -> tuple[Gathered, dict[str, object]]:
@@ -142,22 +149,17 @@ def _gathered(source: SourceSettings) -> tuple[Gathered, dict[str, object]]:
         fetched = _fetched(source.materials_project)
         return fetched.gathered, _facts(fetched)
     if source.kind == "structures":
+        from nextham.campaign.runs import found_in
         from nextham.console import track
-        from nextham.structures.files import read_or_reason, structure_files
+        from nextham.structures.files import structure_files
         from nextham.structures.prepare import gathered
 
-        files, more = structure_files(source.paths), {"stru": _read_stru}
-        return gathered(found for path in track(files, "reading") for found in read_or_reason(path, more=more)), {}
+        files = structure_files(source.paths)
+        return gathered(found for path in track(files, "reading") for found in found_in(path)), {}
     raise InputError(
         "name files or folders of structures, or a source with kind prototypes, structures or materials-project; "
         "finished runs (kind abacus-runs) are imported by nextham import-abacus"
     )
-
-
-def _read_stru(path: Path) -> Structure:
-    from nextham.dft.abacus.stru import read_stru
-
-    return read_stru(path).structure
 
 
 def _fetched(query: MaterialsProjectSettings, *, refresh: bool = False) -> Fetched:
@@ -218,31 +220,33 @@ def _finish(found: Gathered, output: Path | None, as_json: bool, facts: Mapping[
 
     if output is not None and found.found:
         write_extxyz(output, found.found)
-    print_ = _print_json if as_json else _print_text
-    print_(found, output, facts, typer.echo)
+    if as_json:
+        typer.echo(_as_json(found, output, facts))
+    else:
+        _print(found, output, facts)
     if not found.found:
         why = ", ".join(f"{n} {reason}" for reason, n in found.reasons.items()) or "the source is empty"
         raise InputError(f"no structure is left ({why}); nothing was written")
 
 
-def _print_json(found: Gathered, output: Path | None, facts: Mapping[str, object], echo: Callable[[str], None]) -> None:
+def _as_json(found: Gathered, output: Path | None, facts: Mapping[str, object]) -> str:
     left_out = [vars(each) for each in found.left_out]
     crystals = [each.as_dict() for each in found.found]
     content = {"file": output and str(output), **facts, "crystals": crystals}
-    echo(json.dumps(content | {"reasons": found.reasons, "left_out": left_out}, indent=1, ensure_ascii=False))
+    return json.dumps(content | {"reasons": found.reasons, "left_out": left_out}, indent=1, ensure_ascii=False)
 
 
-def _print_text(found: Gathered, output: Path | None, facts: Mapping[str, object], echo: Callable[[str], None]) -> None:
+def _print(found: Gathered, output: Path | None, facts: Mapping[str, object]) -> None:
     if output is None:
         for each in found.found:
             s = each.structure
-            echo(f"{each.id:24} {s.formula:12} {len(s):3d} atoms  {s.volume:8.2f} Å³")
+            typer.echo(f"{each.id:24} {s.formula:12} {len(s):3d} atoms  {s.volume:8.2f} Å³")
     for other in found.left_out[:_MOST_REASONS]:
-        echo(f"left out: {other.message}")
+        typer.echo(f"left out: {other.message}")
     if (more := len(found.left_out) - _MOST_REASONS) > 0:
-        echo(f"left out: {more} more, all of them with --json")
+        typer.echo(f"left out: {more} more, all of them with --json")
     if reasons := ", ".join(f"{n} {reason}" for reason, n in found.reasons.items()):
-        echo(f"{len(found.left_out)} left out: {reasons}")
+        typer.echo(f"{len(found.left_out)} left out: {reasons}")
     for name, value in facts.items():
-        echo(f"{name}: {', '.join(value) if isinstance(value, list) else value}")
-    echo(f"{len(found.found)} crystals" + (f" in {output}" if output else ""))
+        typer.echo(f"{name}: {', '.join(value) if isinstance(value, list) else value}")
+    typer.echo(f"{len(found.found)} crystals" + (f" in {output}" if output else ""))

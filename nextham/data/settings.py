@@ -114,6 +114,18 @@ class HeldOutSettings(BaseModel):
         default=None, gt=0, lt=1, description="ood-strain: the most strained structures, about this share."
     )
 
+    @property
+    def lists(self) -> tuple[str, ...]:
+        """Names of the lists that are made."""
+        made = {
+            "ood-element": bool(self.elements),
+            "ood-prototype": bool(self.prototypes) or self.prototype_share is not None,
+            "ood-size": self.atoms_above is not None or self.size_share is not None,
+            "ood-heavy": self.heavy_above is not None,
+            "ood-strain": self.strain_above is not None or self.strain_share is not None,
+        }
+        return tuple(name for name, wanted in made.items() if wanted)
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         for one, other in (

@@ -31,6 +31,7 @@ _KINDS: Final = {
     ".stru": "stru",
 }
 _NAMES: Final = {"poscar": "vasp", "contcar": "vasp", "stru": "stru"}  # the whole name, without a suffix
+_OWN_NOTES: Final = ("id", "sha256", "source", "licence")
 _ISOTOPES: Final = ("D", "T")
 _SPECIES_LINE: Final = 5  # of a POSCAR, counted from 0
 _RENAME: Final = "rename the file, or the folder where the file is a POSCAR or STRU"
@@ -89,6 +90,12 @@ class Found:
     crystal: Structure | NexthamError
     notes: Mapping[str, str] = dataclasses.field(default_factory=dict)  # what a frame of extended XYZ says of itself
 
+    @property
+    def origin(self) -> tuple[str, str]:
+        """Where the crystal comes from and its licence, as far as it is told; else the name of the file."""
+        file = Path(self.where.partition(", frame ")[0]).name
+        return self.notes.get("source", "") or file, self.notes.get("licence", "")
+
     def sourced(self) -> Sourced:
         """Return the crystal with where it comes from: what its frame says, or the name of the file.
 
@@ -97,10 +104,8 @@ class Found:
         """
         if isinstance(self.crystal, NexthamError):
             raise self.crystal
-        known = {name: self.notes.get(name, "") for name in ("source", "licence")}
-        known["source"] = known["source"] or Path(self.where.partition(", frame ")[0]).name
-        facts = {name: text for name, text in self.notes.items() if name not in ("id", "sha256", *known)}
-        return Sourced(self.id, self.crystal, **known, facts=facts)
+        facts = {name: text for name, text in self.notes.items() if name not in _OWN_NOTES}
+        return Sourced(self.id, self.crystal, *self.origin, facts=facts)
 
 
 def read_structure(path: str | Path, *, more: Mapping[str, Reader] = _NONE) -> Structure:

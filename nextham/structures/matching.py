@@ -44,7 +44,7 @@ class Near:
     """How near two structures are."""
 
     kind: str  # "duplicate", or "copy": the same crystal, strained, rattled or in a supercell
-    rms_ang: float  # of the sites, once both cells have one volume and the mean shape of the two
+    rms_ang: float | None  # of the sites, once both cells have one volume and the mean shape of the two
     volume_ratio: float  # of volumes per atom, second to first
 
 
@@ -99,15 +99,19 @@ class Matcher:
         kind = DUPLICATE if self.is_duplicate(a, b) else COPY
         if kind == COPY and not self.is_copy(a, b):
             return None
+        return self.measured(kind, a, b)
+
+    def measured(self, kind: str, a: Reduced, b: Reduced) -> Near:
+        """Return how near two structures are that are known to be of a kind."""
         return Near(kind, self._rms_ang(a, b), b.volume_ang3 / a.volume_ang3)
 
-    def _rms_ang(self, a: Reduced, b: Reduced) -> float:
+    def _rms_ang(self, a: Reduced, b: Reduced) -> float | None:
         matcher = self._loose if a.n_atoms == b.n_atoms else self._supercell
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = matcher.get_rms_dist(*sorted((a.crystal, b.crystal), key=len))
         edge = (a.volume_ang3 * b.volume_ang3) ** (1 / 6)
-        return float("nan") if found is None else float(found[0]) * edge
+        return None if found is None else float(found[0]) * edge
 
 
 def _fits(matcher: Any, a: Reduced, b: Reduced) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from nextham.console import track
 from nextham.core import Structure
-from nextham.structures.matching import Matcher, Near, Pool
+from nextham.structures.matching import COPY, DUPLICATE, Matcher, Near, Pool
 
 Lists = Mapping[str, Mapping[str, Structure]]  # list, id, structure
 Pair = tuple[str, str, str, str, Near]  # list, id, the other list, id there, how near
@@ -82,13 +82,8 @@ def _nearest(
     likely = [k for k in order if away[k].max() <= 1 and pool.reduced(others[k]).n_atoms == one.n_atoms]
     for k in likely:
         if pool.matcher.is_duplicate(pool.reduced(others[k]), one):
-            return others[k], _known(pool.matcher.near(pool.reduced(others[k]), one))
+            return others[k], pool.matcher.measured(DUPLICATE, pool.reduced(others[k]), one)
     for k in order:
         if pool.matcher.is_copy(pool.reduced(others[k]), one):
-            return others[k], _known(pool.matcher.near(pool.reduced(others[k]), one))
+            return others[k], pool.matcher.measured(COPY, pool.reduced(others[k]), one)
     return None
-
-
-def _known(near: Near | None) -> Near:
-    assert near is not None
-    return near

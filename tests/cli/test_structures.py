@@ -57,7 +57,7 @@ def test_a_mixed_folder_becomes_one_file(folder, tmp_path):
     assert len(found["GaAs"].structure) == 2
     assert (found["GaAs"].source, found["GaAs"].licence) == ("mine", "CC0-1.0")
     assert found["GaAs"].facts["reduced_from"] == "4 atoms"
-    assert found["Si"].source == "Si.vasp"
+    assert found["Si"].source == "POSCAR"
     salt = read_stru(folder / "salt" / "STRU").structure
     assert sorted(found["salt"].structure.symbols) == sorted(salt.symbols)
     assert "3 left out: 1 unreadable, 1 same id, 1 duplicate" in done.stdout
