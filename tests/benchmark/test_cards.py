@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import yaml
 from board_cases import Case, card_values
 from nextham_bench.cli import app
+from nextham_bench.schema import read_scores
 from nextham_bench.submission.card import Card, json_schema
 from nextham_bench.submission.card_file import look_at_card, read_card
 from nextham_bench.submission.yaml_file import MAX_BYTES
@@ -64,6 +66,22 @@ def test_every_study_and_preset_of_the_workflow_has_a_card() -> None:
 
     names = {path.stem for path in SHIPPED}
     assert {f"nextham-{preset}" for preset in PRESETS} | {f"ablation-{name}" for name in ABLATIONS} <= names
+
+
+@pytest.mark.parametrize("baseline", ["h0", "zero"])
+def test_the_commands_of_the_baselines(
+    case: Case, baseline: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("DATASET").symlink_to(case.reference)
+    Path("split.json").symlink_to(case.split)
+    program, *words = shlex.split(read_card(ROOT / "benchmark" / "models" / f"{baseline}.yml").command)
+    assert program == "nextham-bench"
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    scores = read_scores(Path(f"{baseline}.json"))
+    assert scores.baseline == baseline
+    assert scores.gauge_mae == case.scores[baseline].gauge_mae
 
 
 def test_a_whole_card_is_read(case: Case, tmp_path: Path) -> None:
