@@ -1,5 +1,7 @@
 # From finished DFT runs or bare crystals to shards, a trained model, predictions and a report.
 # Rules say which files exist and what they cost; the two command lines do the work.
+from pathlib import Path
+
 from snakemake.utils import min_version
 
 from nextham.config import Config

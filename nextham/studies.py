@@ -113,3 +113,13 @@ class ElementSettings(StudySettings):
     def rows(self, base: FitSettings) -> dict[str, FitSettings]:
         """Return the settings of each training by its element."""
         return {name: self.merged(base, {}, where=f"leave_one_element_out, {name}") for name in self.elements}
+
+    def asked(self) -> tuple[str, ...]:
+        """Return the elements that are left out.
+
+        Raises:
+            InputError: if there is none.
+        """
+        if not self.elements:
+            raise InputError("leave_one_element_out.elements is empty; name elements of the dataset, e.g. [Bi, Pb]")
+        return self.elements

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nextham.core import BlockMatrix, LCAOSystem
+from nextham.core import BlockMatrix, LCAOSystem, OrbitalBasis
 from nextham.exceptions import InputError
 from nextham_bench.recognise import ADVICE, convention_of, factor_of
 from nextham_bench.schema import Coverage
@@ -59,6 +59,18 @@ def _listed(ids: Sequence[str]) -> str:
         return ""
     more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
     return f" ({', '.join(ids[:_NAMED])}{more})"
+
+
+def check_same_basis(reference: OrbitalBasis, prediction: OrbitalBasis) -> None:
+    """Refuse a prediction store of another orbital basis, whose numbers would be read as other ones.
+
+    Raises:
+        InputError: if an element of both has other shells.
+    """
+    both = [z for z in reference if z in prediction and reference.shells(z) != prediction.shells(z)]
+    if both:
+        own, other = reference.restricted(both), prediction.restricted(both)
+        raise InputError(f"the prediction is in the orbital basis {other}, the reference in {own}; predict in that one")
 
 
 def check_reference(reference: LCAOSystem) -> None:

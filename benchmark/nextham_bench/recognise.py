@@ -21,7 +21,8 @@ from nextham.units import HARTREE_EV, RYDBERG_EV
 
 LIKENESS: Final = 0.98  # least cosine between a prediction and a transformed reference before it is believed
 _BETTER: Final = 10.0  # and how many times nearer to 1 it must be than that of the reference as it stands
-_SUSPECT: Final = 0.9  # below this cosine of predicted and true correction, conventions are tried
+_ALIKE: Final = 0.99  # from this cosine of predicted and true correction on, no convention is tried
+_SUSPECT: Final = 0.9  # nor from this one of their strongest off-site pairs on: on site, conventions look alike
 _DIGITS: Final = 9  # of cosines; they are equal beyond
 _FACTOR_TOLERANCE: Final = 0.02
 _SAMPLE: Final = 16  # strongest off-site pairs that conventions are tried on
@@ -55,11 +56,11 @@ def suspicion(reference: LCAOSystem, prediction: BlockMatrix, products: Sequence
     if unit := unit_of(products):
         return Suspicion(unit=unit)
     likeness, _ = _likeness(*_of_correction(products))
-    if likeness is None or likeness >= _SUSPECT:
+    if likeness is None or likeness >= _ALIKE:
         return Suspicion()
     overlap, h0, h = (reference.operator(name) for name in ("overlap", "h0", "hamiltonian"))
     for true, predicted in ((h, prediction), (h - h0, prediction - h0)):
-        if found := convention_of(true, predicted, overlap=overlap):
+        if found := convention_of(true, predicted, overlap=overlap, suspect=_SUSPECT):
             return Suspicion(convention=found)
     return Suspicion()
 
@@ -129,13 +130,16 @@ def check_suspicions(found: Sequence[Suspicion], n_wanted: int) -> None:
             raise InputError(f"the prediction is {name} in {n} of {len(found)} structures; {ADVICE}")
 
 
-def convention_of(true: BlockMatrix, found: BlockMatrix, *, overlap: BlockMatrix | None = None) -> str | None:
+def convention_of(
+    true: BlockMatrix, found: BlockMatrix, *, overlap: BlockMatrix | None = None, suspect: float = 1.0
+) -> str | None:
     """Return in which convention a matrix would be the reference's, None where it is in the house's or in none known.
 
     Args:
         true: the reference's matrix.
         found: a matrix on the same pairs.
         overlap: what the two may differ by a multiple of.
+        suspect: cosine of the two as they stand from which on nothing is tried.
     """
     sample = _strongest(true)
     if not len(sample):
@@ -144,6 +148,8 @@ def convention_of(true: BlockMatrix, found: BlockMatrix, *, overlap: BlockMatrix
     wanted = _flat(_blocks([found.with_layout(SpinLayout.FULL)], sample))[0]
     elements = true.numbers[true.pairs.ij[sample]]
     plain, spinful = _cosine(_blocks(matrices, sample), wanted), true.layout is not SpinLayout.SCALAR
+    if plain >= suspect:
+        return None
     turned = (
         (_cosine(blocks, wanted), (orbital, place), blocks)
         for place, moved in _places(matrices, sample)

@@ -14,7 +14,7 @@ import nextham
 from nextham.console import track
 from nextham.exceptions import InputError, NexthamError, WriteError
 from nextham.workers import Died, Workers
-from nextham_bench.coverage import check_reference, covered
+from nextham_bench.coverage import check_reference, check_same_basis, covered
 from nextham_bench.kept import Kept
 from nextham_bench.measure import Measured, measured
 from nextham_bench.metrics import gauge_mae
@@ -100,6 +100,8 @@ def score(request: Request, *, kept: Kept | None = None) -> Scores:
     wanted, split = wanted_ids(reference, request)
     predicted = wanted if prediction is None else prediction.ids
     coverage = covered(wanted, reference.ids, predicted, allow_partial=request.allow_partial)
+    if prediction is not None and not request.allow_partial:
+        check_same_basis(reference.basis, prediction.basis)
     have = set(predicted)
     keys = {id: _key(request, reference, prediction, id) for id in wanted if id in have}
     refused = _measure_all(request, keys, kept)

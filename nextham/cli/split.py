@@ -137,7 +137,7 @@ def _tell(files: dict[Path, Split], *, dry_run: bool, as_json: bool, problems: d
         return
     for path, made in files.items():
         typer.echo(f"{path}: " + ", ".join(f"{name} {n}" for name, n in _sizes(made).items()))
-        for line in [*_left_out(made), *(made.audit.lines() if made.audit is not None else ())]:
+        for line in [*_empty(made), *_left_out(made), *(made.audit.lines() if made.audit is not None else ())]:
             typer.echo(line)
     for element, problem in (problems or {}).items():
         typer.echo(f"no split without {element}: {problem}")
@@ -150,6 +150,13 @@ def _sizes(made: Split) -> dict[str, int]:
 def _facts(made: Split) -> dict[str, Any]:
     audit = made.audit and made.audit.as_dict()
     return {"lists": _sizes(made), "sha256": made.sha256, "about": dict(made.about), "audit": audit}
+
+
+def _empty(made: Split) -> list[str]:
+    """Return what is told of lists that came out empty."""
+    names = ", ".join(name for name, ids in made.ids.items() if not ids)
+    why = "its share is 0, or structures are too few to train on every element as well (cover_elements: false)"
+    return [f"{names}: no structure; {why}"] if names else []
 
 
 def _left_out(made: Split) -> list[str]:

@@ -28,7 +28,8 @@ def make_split(
     """Divide the structures of a manifest.
 
     Structures of one reduced formula are spread over the splits in proportion to their fractions; no
-    split with a fraction stays empty while there are enough structures. With ``group: crystal`` whole
+    split with a fraction stays empty while there are enough structures, unless ``cover_elements`` needs all
+    of them to train on. With ``group: crystal`` whole
     families of copies are drawn in place of structures. ``id_files`` replace the draw.
 
     Args:
@@ -58,7 +59,7 @@ def make_split(
     lists = _drawn(list(units), [formulas[members[0]] for members in units.values()], settings)
     if settings.cover_elements:
         largest = max(sorted(settings.fractions), key=lambda name: settings.fractions[name])
-        lists = _covered(lists, _elements(inside, units), largest=largest)
+        lists = _covered(lists, _elements(inside, units), trained="train" if "train" in names else largest)
     drawn = {name: tuple(sorted(id for u in members for id in units[u])) for name, members in lists.items()}
     about = {"seed": settings.seed, "group": settings.group}
     return Split(drawn | dict(apart.lists), about=about | ({"held_out": dict(apart.about)} if apart.about else {}))
@@ -157,22 +158,22 @@ def _drawn(ids: Sequence[str], formulas: Sequence[str], settings: SplitSettings)
 
 
 def _covered(
-    lists: dict[str, tuple[str, ...]], elements: Mapping[str, set[str]], *, largest: str
+    lists: dict[str, tuple[str, ...]], elements: Mapping[str, set[str]], *, trained: str
 ) -> dict[str, tuple[str, ...]]:
-    """Exchange structures until the largest list has every element; it grows where nothing can be spared."""
-    others = sorted(name for name in lists if name != largest)
+    """Exchange structures until the trained list has every element; it grows where nothing can be spared."""
+    others = sorted(name for name in lists if name != trained)
     held = {name: list(ids) for name, ids in lists.items()}
     wanted = sorted({e for ids in lists.values() for id in ids for e in elements[id]})
     for element in wanted:
-        if any(element in elements[id] for id in held[largest]):
+        if any(element in elements[id] for id in held[trained]):
             continue
         name, id = next((n, i) for n in others for i in held[n] if element in elements[i])
-        count = Counter(e for i in held[largest] for e in elements[i])
-        spare = next((i for i in held[largest] if all(count[e] > 1 for e in elements[i])), None)
+        count = Counter(e for i in held[trained] for e in elements[i])
+        spare = next((i for i in held[trained] if all(count[e] > 1 for e in elements[i])), None)
         held[name].remove(id)
-        held[largest].append(id)
+        held[trained].append(id)
         if spare is not None:
-            held[largest].remove(spare)
+            held[trained].remove(spare)
             held[name].append(spare)
     return {name: tuple(sorted(ids)) for name, ids in held.items()}
 

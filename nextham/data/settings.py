@@ -155,8 +155,8 @@ class SplitSettings(BaseModel):
     seed: int = Field(default=0, ge=0, description="Seed of the draw.")
     cover_elements: bool = Field(
         default=True,
-        description="Structures are exchanged until every element of the other splits also occurs in the largest one: "
-        "a model is not asked about an element that it never saw.",
+        description="Structures are exchanged until every element of the other splits also occurs in train (without a "
+        "train, in the largest split): a model is not asked about an element that it never saw.",
     )
     group: Literal["structure", "crystal", "geometry"] = Field(
         default="structure",

@@ -122,6 +122,24 @@ def test_orbital_conventions_are_named(alsb: LCAOSystem, name: str, part: str) -
     assert text == f"the prediction is {name} in 2 of 3 structures; {ADVICE}"
 
 
+def test_conventions_are_named_where_on_site_blocks_outweigh_all_others(alsb: LCAOSystem) -> None:
+    """As in ionic crystals: these blocks look alike in any order, and the whole correction is nearly parallel."""
+    correction = alsb.correction
+    values = np.array(correction.values)
+    for p in np.flatnonzero(correction.pairs.onsite):
+        block = correction.block(int(p))[0]
+        heavy = np.diag(3.0 + m_of(correction.basis.shells(int(correction.numbers[correction.pairs.ij[p, 0]])))[0])
+        values[0, correction.block_ptr[p] : correction.block_ptr[p + 1]] = (block + 0.3 * heavy).ravel()
+    correction = correction.with_values(values)
+    true = alsb.with_operator("hamiltonian", (alsb.operator("h0") + correction).values)
+    for name, convert in CONVENTIONS.items():
+        wrong = convert(correction)
+        cosine = np.vdot(values, wrong.values).real / np.vdot(values, values).real
+        assert cosine > 0.9
+        assert suspected(true, true.operator("h0") + wrong).convention == name
+    assert suspected(true, true.operator("hamiltonian")) == Suspicion()
+
+
 def opposite_cell(matrix: BlockMatrix) -> BlockMatrix:
     """The block of (i, j, -R) stands at (i, j, R)."""
     where = {

@@ -292,6 +292,31 @@ def test_numbers_changed_behind_the_checksum(submission: Path, case: Case) -> No
     assert findings(submission, case).problems == ()
 
 
+def test_another_basis_than_the_numbers_are_in(submission: Path, case: Case) -> None:
+    """Whether or not as many numbers are there as the basis asks for; and one sentence of a cause is enough."""
+    path = submission / "prediction" / "store.json"
+    about = json.loads(path.read_text())
+    own = {entry.split(":")[0]: entry.split(":")[1] for entry in about["basis"].split()}
+    for other in ("9s9p", "1f"):
+        about["basis"] = " ".join(f"{z}:{other if z == 'Ga' else shells}" for z, shells in own.items())
+        path.write_text(json.dumps(about))
+        (problem,) = findings(submission, case).problems
+        assert problem == (
+            f"the prediction is in the orbital basis Ga:{other}, the reference in Ga:{own['Ga']}; predict in that one"
+        )
+        request = Request(reference=case.reference, prediction=submission / "prediction", split=case.split)
+        with pytest.raises(InputError, match=re.escape(problem)):
+            score(request)
+
+
+def test_a_problem_of_the_store_is_told_once(submission: Path, case: Case) -> None:
+    path = submission / "prediction" / "shard-00000.zarr" / "hamiltonian" / "c"
+    path.rename(submission / "elsewhere")
+    path.symlink_to(submission / "elsewhere")
+    (problem,) = findings(submission, case).problems
+    assert problem.endswith("is a link or no plain file; put the file itself in its place")
+
+
 def test_another_prediction_than_the_card_names(submission: Path, case: Case) -> None:
     rewritten(submission, case, lambda systems: list(systems.values())[:2])
     (problem,) = findings(submission, case).problems

@@ -73,6 +73,15 @@ def test_structures_are_exchanged_not_only_taken() -> None:
         assert {"i", "j"} <= set(split["train"])
 
 
+def test_elements_are_covered_by_train_though_another_list_is_larger() -> None:
+    formulas = ["Si"] * 18 + ["Ba Te", "C"]
+    table = pd.DataFrame({"id": [f"s{k}" for k in range(20)], "reduced_formula": formulas, "elements": formulas})
+    for seed in range(6):
+        split = make_split(table, SplitSettings(seed=seed, fractions={"train": 0.4, "val": 0.1, "test": 0.5}))
+        assert [len(ids) for ids in split.ids.values()] == [8, 2, 10]
+        assert {"s18", "s19"} <= set(split["train"])
+
+
 def test_the_order_in_the_store_does_not_matter_but_the_seed_does() -> None:
     table = manifest(40)
     once = make_split(table, SplitSettings())

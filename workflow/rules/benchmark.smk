@@ -123,7 +123,7 @@ rule leaderboard:
         stage_version=1,
         boards=lambda wildcards, input: [f"--board={entry}" for entry in input.entries],
         predictions=lambda wildcards, input: [f"--prediction={input.prediction}"],
-        folder=f"{OUT}/leaderboard",
+        folder=lambda wildcards, output: Path(output.html).parent,
     shell:
         "nextham-bench leaderboard render {params.boards:q} --reference {input.dataset:q} {params.predictions:q}"
         " -o {params.folder:q} 2>&1 | tee {log:q}"

@@ -75,17 +75,12 @@ use rule score as element_score with:
         ],
 
 
-def scores_of_elements(wildcards):
-    if not ELEMENTS:
-        raise WorkflowError(
-            "leave_one_element_out.elements is empty; name elements of the dataset, e.g. [Bi, Pb]"
-        )
-    return expand(f"{LEFT_OUT}/{{element}}/scores.json", element=ELEMENTS)
-
-
 rule elements_page:
     input:
-        scores_of_elements,
+        lambda wildcards: expand(
+            f"{LEFT_OUT}/{{element}}/scores.json",
+            element=cfg.leave_one_element_out.asked(),
+        ),
     output:
         html=report(
             f"{LEFT_OUT}/index.html",

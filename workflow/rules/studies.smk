@@ -139,7 +139,7 @@ use rule leaderboard as ablation_leaderboard with:
         stage_version=1,
         boards=lambda wildcards, input: [f"--board={entry}" for entry in input.entries],
         predictions=[],
-        folder=f"{OUT}/ablations/leaderboard",
+        folder=lambda wildcards, output: Path(output.html).parent,
 
 
 rule ablations:

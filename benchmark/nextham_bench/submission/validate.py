@@ -11,7 +11,7 @@ import numpy as np
 
 from nextham.console import track
 from nextham.exceptions import InputError
-from nextham_bench.coverage import check_same_crystal, covered
+from nextham_bench.coverage import check_same_basis, check_same_crystal, covered
 from nextham_bench.metrics.gauge_mae import gauge_errors
 from nextham_bench.recognise import Suspicion, check_suspicions, suspicion
 from nextham_bench.sources import StoreSource, data_hash
@@ -63,14 +63,16 @@ def validate(request: Request) -> Findings:
         problems += [f"{request.submission.card}: {lack}" for lack in card.lacking()]
     try:
         store = Store(request.submission.prediction)
+        check_same_basis(reference.basis, store.basis)
     except InputError as error:
         return Findings((*problems, str(error)), (), len(wanted), 0, None)
     problems += _complaints([lambda: covered(wanted, reference.ids, store.ids)])
     here = [id for id in wanted if id in store]
-    problems += _told(_complaints(_crystals(reference, store, here)))
+    crystals = _complaints(_crystals(reference, store, here))
+    problems += _told(crystals)
     sample = _spread(here, request.sample)
     looked = [_look(reference, store, id) for id in track(sample, "reading numbers")]
-    problems += _told([look.problem for look in looked if look.problem])
+    problems += _told(list(dict.fromkeys(look.problem for look in looked if look.problem not in ("", *crystals))))
     suspicions = [look.suspicion for look in looked if not look.problem]
     problems += _complaints([lambda: check_suspicions(suspicions, len(suspicions))] if suspicions else [])
     whole = len(here) == len(wanted) and not any(look.problem for look in looked)
