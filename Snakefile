@@ -15,7 +15,8 @@ try:
     cfg = Config.parse(config)
     WORK, LISTING = cfg.work(), cfg.source.listing()
     WORK.check()
-    PLAN, SPECIES, STUDIES = WORK.plan, cfg.species_sha256(), cfg.studies()
+    PLAN, SPECIES = WORK.plan, cfg.species_sha256()
+    STUDIES, ELEMENTS = cfg.studies(), cfg.elements()
 except NexthamError as error:
     raise WorkflowError(str(error))
 
@@ -30,12 +31,14 @@ wildcard_constraints:
     row="model|h0|zero",
     study="|".join(STUDIES),
     variant="[a-z0-9-]+",
+    element="[A-Z][a-z]?",
 
 
 include: "workflow/rules/dataset.smk"
 include: "workflow/rules/model.smk"
 include: "workflow/rules/benchmark.smk"
 include: "workflow/rules/studies.smk"
+include: "workflow/rules/elements.smk"
 
 
 rule all:
@@ -43,6 +46,7 @@ rule all:
     input:
         f"{OUT}/dataset",
         f"{OUT}/report/index.html",
+        f"{OUT}/report/dataset.html",
         f"{OUT}/report/scores.json",
 
 

@@ -18,9 +18,9 @@ from numcodecs import Blosc, Zstd
 
 from nextham.core import LCAOSystem, SpinLayout
 from nextham.data.checks import certify
+from nextham.data.checksums import content_of
 from nextham.data.record import rounded
 from nextham.data.settings import StoreSettings
-from nextham.data.shard import content_of
 from nextham.data.store import Store, StoreWriter
 from nextham.dft.abacus.reader import read_run
 from nextham.dft.engine import RunResult

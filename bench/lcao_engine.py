@@ -108,9 +108,8 @@ def runs(
     device: Device = "cpu",
 ) -> None:
     """Print errors against recorded runs, and times."""
-    print(
-        "case         atoms  S max mean       H0 max mean      H max mean       steps  H0 cpu wall   SCF cpu wall   MB"
-    )
+    print(f"{'case':12s} atoms  S max mean       H0 max mean      H max mean       E/eV    steps", end="")
+    print("  H0 cpu wall   SCF cpu wall   MB")
     for case in cases:
         id = case.name.removeprefix("case-").removesuffix(".tar.xz")
         recorded = read_run(case, id=id)
@@ -120,8 +119,11 @@ def runs(
         result, *scf = timed(made.scf, structure, id)
         errors = "  ".join(error(recorded, result, o) for o in ("overlap", "h0", "hamiltonian"))
         steps = result.system.meta[0].scf_steps
+        energy = result.system.meta[0].total_energy_ev - recorded.system.meta[0].total_energy_ev
         times = f"{h0[0]:6.2f} {h0[1]:6.2f}  {scf[0]:6.2f} {scf[1]:6.2f}"
-        print(f"{id:12s} {len(structure):4d}  {errors}  {steps:4d}  {times}  {peak_mb():6.0f}", flush=True)
+        print(
+            f"{id:12s} {len(structure):4d}  {errors}  {energy:8.1e} {steps:4d}  {times}  {peak_mb():6.0f}", flush=True
+        )
 
 
 def small_crystals() -> dict[str, Structure]:

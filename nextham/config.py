@@ -21,12 +21,13 @@ from nextham.dft.settings import RecipeSettings, SpeciesSettings
 from nextham.dft.species.source import check_source, open_source
 from nextham.exceptions import InputError
 from nextham.model.settings import ModelSettings
-from nextham.structures.settings import CrystalSettings
-from nextham.studies import AblationSettings, CurveSettings
+from nextham.structures.files import structure_files
+from nextham.structures.mp.fetch import asked_ids
+from nextham.structures.settings import CrystalSettings, MaterialsProjectSettings, PrepareSettings
+from nextham.studies import AblationSettings, CurveSettings, ElementSettings
 from nextham.train.settings import FitSettings, TrainSettings
 
 _ARCHIVES = (".tar", ".tar.xz", ".tar.gz")
-_STRUCTURES = (".cif", ".vasp", ".poscar", ".stru", ".extxyz", ".xyz")
 
 
 class SourceSettings(BaseModel):
@@ -34,10 +35,10 @@ class SourceSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["abacus-runs", "prototypes", "structures"] = Field(
+    kind: Literal["abacus-runs", "prototypes", "structures", "materials-project"] = Field(
         default="abacus-runs",
         description="abacus-runs: finished ABACUS runs are imported; prototypes: crystals are built on the spot, "
-        "structures: crystals are read from files, and computed by the engine.",
+        "structures: they are read from files, materials-project: they are fetched; and computed by the engine.",
     )
     paths: tuple[str, ...] = Field(
         default=("examples/abacus-runs",),
@@ -46,56 +47,80 @@ class SourceSettings(BaseModel):
     crystals: CrystalSettings = Field(
         default_factory=CrystalSettings, description="Which crystals are built where kind is prototypes."
     )
+    materials_project: MaterialsProjectSettings = Field(
+        default_factory=MaterialsProjectSettings, description="What is fetched where kind is materials-project."
+    )
+    prepare: PrepareSettings = Field(
+        default_factory=PrepareSettings,
+        description="What is done to structures before they are computed.",
+    )
     chunk_size: int = Field(
         default=64, ge=1, description="Structures per job, at most; campaign.chunk_minutes makes jobs of equal length."
     )
 
     @property
     def built(self) -> bool:
-        """Whether the crystals have to be made before they can be planned: they come to RESULTS/crystals.extxyz."""
-        return self.kind == "prototypes"
+        """Whether the crystals have to be made before they can be planned: they come to RESULTS/crystals.extxyz.
+
+        They are built or fetched, or read from files and then reduced, filtered or perturbed.
+        """
+        if self.kind == "structures":
+            return self.prepare != PrepareSettings()
+        return self.kind != "abacus-runs"
 
     def items(self) -> list[str]:
-        """Return the runs or structure files that the paths name, sorted, each once, or the ids of built crystals.
+        """Return what the source names, each once: runs or structure files sorted, ids of crystals, lists of ids.
 
         Raises:
             InputError: if a path does not exist or holds nothing of the kind, or no crystal is named.
         """
         if self.kind == "prototypes":
             return self._ids()
+        if self.kind == "materials-project":
+            asked_ids(self.materials_project)  # refuses what cannot be asked
+            return sorted(self.materials_project.ids_from)
+        if self.kind == "structures":
+            try:
+                return sorted(map(str, structure_files(self.paths)))
+            except InputError as error:
+                raise InputError(f"source.paths: {error}") from None
         found: list[str] = []
         for path in map(Path, self.paths):
             if not path.exists():
                 raise InputError(f"source.paths: there is no {path}")
-            here = [path] if self._is_item(path) else sorted(p for p in path.iterdir() if self._is_item(p))
+            here = [path] if _is_run(path) else sorted(p for p in path.iterdir() if _is_run(p))
             if not here:
-                raise InputError(f"source.paths: {path} holds no {self.kind.replace('-', ' ')}")
+                raise InputError(f"source.paths: {path} holds no abacus runs")
             found += [str(p) for p in here]
         return sorted(set(found))
 
+    def asked(self) -> str:
+        """Return what `nextham structures` is asked for, as one line of JSON."""
+        keys = {"kind", "paths", "crystals", "materials_project", "prepare"}
+        return self.model_dump_json(exclude_unset=True, include=keys)
+
     def _ids(self) -> list[str]:
         ids = self.crystals.ids()
-        if not ids:
+        if not ids and not self.crystals.decorate:
             raise InputError("source.crystals.prototypes is empty; name crystals, e.g. {B3: {GaAs: 5.653}}")
         return ids
 
-    def _is_item(self, path: Path) -> bool:
-        if self.kind == "abacus-runs":
-            return (path / "abacus_scf").is_dir() or path.name.endswith(_ARCHIVES)
-        return path.is_file() and (path.suffix.lower() in _STRUCTURES or path.name in ("STRU", "POSCAR", "CONTCAR"))
-
     def listing(self) -> str:
-        """Return a hash of names, sizes and times of the files, none of which is read; of built crystals, their ids.
+        """Return a hash of names, sizes and times of the files, none of which is read; of prototypes, of their ids.
 
         Raises:
             InputError: as of items.
         """
         digest = hashlib.sha256()
         for name in self.items():
-            paths = [] if self.built else [Path(name), Path(name, "abacus_scf")]
+            paths = [] if self.kind == "prototypes" else [Path(name), Path(name, "abacus_scf")]
             states = [path.stat() for path in paths if path.exists()]
             digest.update(f"{name} {[(state.st_size, state.st_mtime_ns) for state in states]}\n".encode())
         return digest.hexdigest()
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "abacus_scf").is_dir() or path.name.endswith(_ARCHIVES)
 
 
 class BenchmarkSettings(BaseModel):
@@ -107,6 +132,10 @@ class BenchmarkSettings(BaseModel):
         default="full", description="Which elements count in the headline numbers."
     )
     subset: str = Field(default="test", description="Which subset of the split is scored.")
+    card: str | None = Field(
+        default=None,
+        description="Card of the trained model on the leaderboard; by default benchmark/models/nextham-PRESET.yml.",
+    )
 
 
 class LaunchSettings(BaseModel):
@@ -158,10 +187,13 @@ class Config(BaseModel):
     learning_curve: CurveSettings = Field(
         default_factory=CurveSettings, description="The target `learning_curve`: skill against training structures."
     )
+    leave_one_element_out: ElementSettings = Field(
+        default_factory=ElementSettings, description="The target `leave_one_element_out`: skill on unseen elements."
+    )
 
     @model_validator(mode="after")
     def _check_subset(self) -> Self:
-        lists = self.split.id_files or self.split.fractions
+        lists = [*(self.split.id_files or self.split.fractions), *self.split.held_out.lists]
         if self.benchmark.subset not in lists:
             raise ValueError(
                 f"benchmark.subset is {self.benchmark.subset!r}, but the split has {', '.join(lists)}; name one of them"
@@ -171,6 +203,13 @@ class Config(BaseModel):
     @model_validator(mode="after")
     def _check_species(self) -> Self:
         check_source(self.species, self._recipe)
+        filters = self.source.prepare.filters
+        named = any(getattr(self._recipe, key) for key in self._recipe.species_keys)
+        if (filters.known_species or filters.max_orbitals) and named:
+            raise ValueError(
+                "source.prepare.filters count the orbitals of species.source; name a locked folder there in place of "
+                f"the folders in {self.engine}"
+            )
         return self
 
     def studies(self) -> dict[str, dict[str, FitSettings]]:
@@ -179,8 +218,24 @@ class Config(BaseModel):
         Raises:
             InputError: if a study sets what is not a setting.
         """
-        base = FitSettings.model_construct(_fields_set={"model", "train"}, model=self.model, train=self.train)
-        return {"ablations": self.ablations.rows(base), "learning_curve": self.learning_curve.rows(base)}
+        return {"ablations": self.ablations.rows(self._fit), "learning_curve": self.learning_curve.rows(self._fit)}
+
+    def elements(self) -> dict[str, FitSettings]:
+        """Return the settings of the training without each element that is left out.
+
+        Raises:
+            InputError: if the study sets what is not a setting.
+        """
+        return self.leave_one_element_out.rows(self._fit)
+
+    def split_without(self, element: str) -> str:
+        """Return the section split, as one line of JSON, for the structures without an element."""
+        section = self.split.model_dump(mode="json", exclude_unset=True, exclude={"id_files", "held_out"})
+        return json.dumps({**section, "held_out": {"elements": [element]}})
+
+    @property
+    def _fit(self) -> FitSettings:
+        return FitSettings.model_construct(_fields_set={"model", "train"}, model=self.model, train=self.train)
 
     @property
     def _recipe(self) -> RecipeSettings:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
-from collections.abc import Iterable, Iterator, Sized
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar
@@ -18,12 +21,19 @@ Item = TypeVar("Item")
 Settings = TypeVar("Settings", bound=BaseModel)
 _PLAIN_INTERVAL_S = 5.0
 _EXTRA = {
+    "h5py": "deeph",
     "torch": "train",
     "e3nn": "train",
     "lightning_fabric": "train",
     "safetensors": "train",
     "tensorboard": "tensorboard",
     "snakemake": "workflow",
+    "fsspec": "remote",
+    "aiohttp": "remote",
+    "s3fs": "s3",
+    "botocore": "s3",
+    "mp_api": "mp",
+    "emmet": "mp",
 }
 
 
@@ -66,6 +76,62 @@ def _line(description: str, done: int, total: int | None, seconds: float) -> str
         return f"{description}: {done} in {seconds:.0f} s"
     left = seconds / done * (total - done)
     return f"{description}: {done}/{total} ({100 * done / total:.0f} %), {seconds:.0f} s, ETA {left:.0f} s"
+
+
+def size_text(n_bytes: float) -> str:
+    """Return bytes in words.
+
+    >>> size_text(512), size_text(2.5e6)
+    ('512 bytes', '2.5 MB')
+    """
+    for unit, power in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n_bytes >= power:
+            return f"{n_bytes / power:.3g} {unit}"
+    return f"{n_bytes:.0f} bytes"
+
+
+@contextmanager
+def transfer(description: str, total_bytes: int) -> Iterator[Callable[[int], None]]:
+    """Yield a function that is told of bytes as they come (from any thread), and show how far it is.
+
+    A terminal gets a bar with speed and time left; a log file or pipe gets a plain line every few seconds.
+    """
+    show = _transfer_bar if sys.stderr.isatty() else _transfer_lines
+    with show(description, total_bytes) as moved:
+        yield moved
+
+
+@contextmanager
+def _transfer_bar(description: str, total: int) -> Iterator[Callable[[int], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = ("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(description, total=total)
+        yield lambda n: progress.advance(task, n)
+
+
+@contextmanager
+def _transfer_lines(description: str, total: int) -> Iterator[Callable[[int], None]]:
+    start = last = time.monotonic()
+    done, lock = 0, threading.Lock()
+
+    def moved(n: int) -> None:
+        nonlocal done, last
+        with lock:
+            done, now = done + n, time.monotonic()
+            if now - last >= _PLAIN_INTERVAL_S:
+                last = now
+                print(_transfer_line(description, done, total, now - start), file=sys.stderr, flush=True)  # noqa: T201
+
+    yield moved
+
+
+def _transfer_line(description: str, done: int, total: int, seconds: float) -> str:
+    speed = done / max(seconds, 1e-3)
+    left = f"{max(0, total - done) / speed:.0f} s" if done > 0 else "?"
+    return f"{description}: {done / 1e6:.1f}/{total / 1e6:.1f} MB, {speed / 1e6:.1f} MB/s, {seconds:.0f} s, ETA {left}"
 
 
 def load_settings(cls: type[Settings], text: str | None) -> Settings:
@@ -116,6 +182,7 @@ def run(app: object, name: str) -> None:
     """
     if not any(os.environ.get(name) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")):
         os.environ["OPENBLAS_NUM_THREADS"] = "1"  # read when numpy is first imported, inside a command
+    warnings.showwarning = lambda message, *_, **__: print(f"{name}: warning: {message}", file=sys.stderr)  # noqa: T201
     try:
         app()  # type: ignore[operator]
     except NexthamError as error:

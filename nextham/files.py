@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
 import shutil
 import socket
+import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from nextham.exceptions import WriteError
+from nextham.exceptions import InputError, WriteError
 
 _SYNCS_AT_ONCE: Final = 32
 _OLD: Final = ".old"
+_NO_LINKS: Final = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
+
+
+def read_list(path: Path, what: str) -> list[str]:
+    """Return the lines of a text file, without empty ones and without what follows a # in one.
+
+    Raises:
+        InputError: if there is no such file, or it is no text; ``what`` says of what it should be a list.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no list of {what} {path}")
+    try:
+        lines = path.read_text().splitlines()
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not a text file, as a list of {what} is") from None
+    return [text for line in lines if (text := line.partition("#")[0].strip())]
 
 
 def partial_of(path: Path) -> Path:
@@ -64,6 +82,17 @@ def put_in_place(part: Path, path: Path) -> None:
         _remove(old)
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name, or copy it where that cannot be: to another disk, or where there are no links."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        shutil.copyfile(source, target)
+
+
 def clear_leftovers(path: Path) -> None:
     """Remove what killed processes of this machine left beside a path.
 
@@ -79,6 +108,22 @@ def clear_leftovers(path: Path) -> None:
             found.rename(path)
         else:
             _remove(found)
+
+
+def check_plain(path: Path) -> None:
+    """Refuse a file or folder that is, or holds, anything but plain files and folders.
+
+    A link may lead anywhere, and reading a pipe or device may never end.
+
+    Raises:
+        InputError: naming the first one.
+    """
+    mode = path.lstat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise InputError(f"{path} is a link or no plain file; put the file itself in its place")
+    if stat.S_ISDIR(mode):
+        for inner in sorted(path.iterdir()):
+            check_plain(inner)
 
 
 def _alive(pid: int) -> bool:

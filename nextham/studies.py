@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from nextham.console import first_problem
+from nextham.core import atomic_number
 from nextham.exceptions import InputError
 from nextham.train.settings import FitSettings
 
@@ -23,6 +24,14 @@ ABLATIONS: Final[dict[AblationName, dict[str, dict[str, Any]]]] = {
     "ensemble": {"model": {"ensemble": [1.0, 2.0, 4.0]}},  # one readout for each interval of the distance (Å)
     "no-k-loss": {"train": {"p_weight": 0.0, "pq_weight": 0.0}},
 }
+
+
+def _known(element: str) -> str:
+    try:
+        atomic_number(element)
+    except InputError as error:
+        raise ValueError(str(error)) from None
+    return element
 
 
 class StudySettings(BaseModel):
@@ -91,3 +100,15 @@ class CurveSettings(StudySettings):
             }
             found[str(size)] = self.merged(base, {"train": scaled}, where=f"learning_curve, size {size}")
         return found
+
+
+class ElementSettings(StudySettings):
+    """Trainings that never see one element each."""
+
+    elements: tuple[Annotated[str, AfterValidator(_known)], ...] = Field(
+        default=(), description="Elements to leave out in turn, e.g. [Bi, Pb]; each is one training."
+    )
+
+    def rows(self, base: FitSettings) -> dict[str, FitSettings]:
+        """Return the settings of each training by its element."""
+        return {name: self.merged(base, {}, where=f"leave_one_element_out, {name}") for name in self.elements}

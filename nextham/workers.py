@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
+import resource
 import signal
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
@@ -23,6 +25,7 @@ _GRACE_S: Final = 5.0  # for a process that is told to end
 _SET_DEATH_SIGNAL: Final = 1  # PR_SET_PDEATHSIG of Linux
 _TERMINATED: Final = 128 + signal.SIGTERM  # exit status of a process that ended itself when it was told to
 _QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")  # "max 100000", or microseconds of a core and of the time they are for
+_MEMORY: Final = Path("/sys/fs/cgroup/memory.max")  # "max", or bytes
 _THREADS: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -39,7 +42,9 @@ class Died:
 
 
 class Workers(Generic[Result]):
-    """Results of calls as they come, with the calls' numbers; with one worker they are made here, in order, or apart.
+    """Results of calls as they come, with the calls' numbers; with one worker they are made here, in order.
+
+    ``apart`` makes them in a process of their own even then: for calls that may take this one down with them.
 
     Each process has one call at a time and waits with its result until it is asked for: no more than one finished
     result per worker is in memory. A call whose process dies is not repeated; the others are not touched.
@@ -47,10 +52,9 @@ class Workers(Generic[Result]):
     """
 
     def __init__(self, calls: Sequence[Callable[[], Result]], workers: int, *, apart: bool = False) -> None:
-        """Args: calls; workers: processes; apart: one worker is a process of its own, too, so that it may die."""
         self._calls = calls
-        self._here = min(workers, len(calls)) <= 1 and not apart
         self._workers = min(workers, len(calls))
+        self._here = self._workers <= 1 and not apart
         self._waiting = deque(range(len(calls)))
         self._busy: dict[Connection[Any, Any], tuple[SpawnProcess, int]] = {}
         self._processes: list[SpawnProcess] = []
@@ -144,6 +148,28 @@ def _end_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+@contextmanager
+def limited_memory(gb: float) -> Iterator[None]:
+    """Let this process take at most so many gigabytes more inside the block; what wants more gets a MemoryError."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = _data_bytes() + int(gb * 1e9)
+    taken = [limit, *(bound for bound in (soft, hard) if bound != resource.RLIM_INFINITY)]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(taken), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def _data_bytes() -> int:
+    """Return what the system counts against the limit already; without /proc nothing."""
+    try:
+        found = re.search(r"VmData:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    except OSError:
+        return 0
+    return 1024 * int(found[1]) if found else 0
+
+
 def began(pid: int) -> int | None:
     """Return when a living process of this machine began, None where there is none; with its number it is one process.
 
@@ -186,6 +212,14 @@ def cores() -> int:
         return found if quota == "max" else max(1, min(found, int(quota) // int(period)))
     except (OSError, ValueError):
         return found
+
+
+def memory_bytes() -> float:
+    """Return the memory of this machine, or what its container may use of it."""
+    found = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    with suppress(OSError, ValueError):  # "max" is no number
+        found = min(found, float(_MEMORY.read_text()))
+    return found
 
 
 @contextmanager

@@ -17,6 +17,9 @@ from nextham.core import LCAOSystem, OrbitalBasis
 from nextham.dft.engine import RunResult
 from nextham.testing import magnetic, synthetic_system, zincblende
 
+# their doctests would be looked for under one name
+collect_ignore_glob = ["conftest.py", "*/conftest.py"]
+
 EXAMPLES = Path(__file__).parent.parent / "examples" / "abacus-runs"
 
 

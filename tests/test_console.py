@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import warnings
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
@@ -49,6 +50,11 @@ def test_a_missing_package_that_should_be_there_is_our_fault():
 
     with pytest.raises(ModuleNotFoundError):
         run(app, "nextham")
+
+
+def test_a_warning_is_one_sentence_without_code(capsys):
+    run(lambda: warnings.showwarning(UserWarning("batches are cut"), UserWarning, "file.py", 3), "nextham")
+    assert capsys.readouterr().err == "nextham: warning: batches are cut\n"
 
 
 def test_progress_without_a_terminal_is_lines(capsys):

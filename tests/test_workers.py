@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from nextham import workers
-from nextham.workers import Died, Workers, cores
+from nextham.workers import Died, Workers, cores, memory_bytes
 
 
 def square(k: int) -> int:
@@ -122,6 +122,16 @@ def test_cores_are_those_of_the_cpu_set_the_quota_and_the_chosen_threads(monkeyp
     assert cores() == 6
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert cores() == 3
+
+
+def test_memory_is_that_of_the_machine_or_of_its_container(monkeypatch, tmp_path):
+    monkeypatch.setattr(workers, "_MEMORY", tmp_path / "memory.max")
+    whole = memory_bytes()
+    assert 2**28 < whole < 2**50
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory_bytes() == whole
+    (tmp_path / "memory.max").write_text(f"{2**27}\n")
+    assert memory_bytes() == 2**27
 
 
 def test_processes_end_with_a_killed_parent(tmp_path):

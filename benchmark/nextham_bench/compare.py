@@ -8,7 +8,7 @@ from pydantic import Field
 
 from nextham.exceptions import InputError
 from nextham_bench.schema import Interval, Record, Scores
-from nextham_bench.statistics import interval_of_mean
+from nextham_bench.statistics import interval_of_mean, paired_p_value
 from nextham_bench.tables import skill
 
 _NAMES = {"h0": "H0 alone", "zero": "zero"}
@@ -30,6 +30,10 @@ class Row(Record):
     uu_real_mev: Estimate = Field(description="its ↑↑ real part")
     skill: Estimate = Field(description="1 - MAE(model)/MAE(h0)")
     excess_mev: Estimate = Field(description="overall Gauge MAE minus that of the first row, structures drawn in pairs")
+    p_value: float | None = Field(
+        description="two-sided paired permutation test of that difference; null for the first row and for one structure"
+    )
+    better_in: int | None = Field(description="structures with a smaller error than the first row's; null for that row")
     band_mev: Estimate = Field(description="band error")
     ghost_share: float | None = Field(description="share of structures with any ghost state")
 
@@ -78,6 +82,8 @@ def _row(one: Scores, first: Scores) -> Row:
             value=skill(gauge.overall.model.macro_mev, gauge.overall.h0.macro_mev), interval=gauge.intervals["skill"]
         ),
         excess_mev=Estimate(value=sum(excess) / max(1, len(excess)), interval=interval_of_mean(excess)),
+        p_value=None if one is first else paired_p_value(ours, theirs),
+        better_in=None if one is first else sum(difference < 0 for difference in excess),
         band_mev=Estimate(
             value=None if bands is None else bands.model.mean_mev,
             interval=None if bands is None else bands.intervals["mean"],

@@ -9,20 +9,12 @@ import numpy as np
 
 from nextham.core import BlockMatrix, LCAOSystem
 from nextham.exceptions import InputError
-from nextham.physics.align import aligned
-from nextham.units import HARTREE_EV, RYDBERG_EV
+from nextham_bench.recognise import ADVICE, convention_of, factor_of
 from nextham_bench.schema import Coverage
 
 _NAMED = 10
 _POSITION_TOLERANCE_ANG = 1e-4
-_LIKENESS = 0.98  # least cosine between a prediction and the reference before a factor means a unit
-_FACTOR_TOLERANCE = 0.02
-_UNITS = {
-    1 / RYDBERG_EV: "in Rydberg (1/13.6 of the reference)",
-    1 / HARTREE_EV: "in Hartree (1/27.2 of the reference)",
-    RYDBERG_EV: "13.6 times the reference, converted from Rydberg twice",
-    HARTREE_EV: "27.2 times the reference, converted from Hartree twice",
-}
+_ECHO_TOLERANCE = {"overlap": 1e-6, "h0": 1e-5}  # eV for h0: rounding of float32
 
 
 def covered(
@@ -76,6 +68,12 @@ def check_reference(reference: LCAOSystem) -> None:
             f"the reference record {reference.ids[0]} has no {' and no '.join(sorted(absent))}; "
             "a score needs overlap, h0 and hamiltonian"
         )
+    for name, values in reference.operators.items():
+        if not values.any():
+            raise InputError(
+                f"the {name} of the reference record {reference.ids[0]} is zero everywhere; nothing can be scored "
+                "against it"
+            )
 
 
 def matched(reference: LCAOSystem, prediction: LCAOSystem, operator: BlockMatrix) -> BlockMatrix:
@@ -92,11 +90,13 @@ def matched(reference: LCAOSystem, prediction: LCAOSystem, operator: BlockMatrix
     Raises:
         InputError: if structure, basis, H0 definition or pairs differ, or a number is not finite.
     """
-    _check_same_crystal(reference, prediction)
+    check_same_crystal(reference, prediction)
     id = reference.ids[0]
     if not np.isfinite(operator.values).all():
         bad = int((~np.isfinite(operator.values)).any(axis=0).sum())
         raise InputError(f"the prediction of {id} has {bad} values that are not finite numbers (NaN or infinite)")
+    if operator.pairs == reference.pairs:
+        return operator
     outside = reference.pairs.index_of(operator.pairs) < 0
     if (outside & operator.support).any():
         raise InputError(
@@ -104,16 +104,48 @@ def matched(reference: LCAOSystem, prediction: LCAOSystem, operator: BlockMatrix
             "does not have; predict on the reference's own pair list"
         )
     absent = operator.pairs.index_of(reference.pairs) < 0
-    lacking = absent & reference.operator("hamiltonian").support
+    needed = reference.operator("hamiltonian" if "hamiltonian" in reference.operators else "h0")
+    lacking = absent & needed.support
     if lacking.any():
         raise InputError(
             f"the prediction of {id} lacks {int(lacking.sum())} of {reference.pairs.n_pairs} pairs, such as "
-            f"{_pair(reference.operator('hamiltonian'), lacking)}; predict every pair of the reference, zeros included"
+            f"{_pair(needed, lacking)}; predict every pair of the reference, zeros included"
         )
     return operator.on(reference.pairs)
 
 
-def _check_same_crystal(reference: LCAOSystem, prediction: LCAOSystem) -> None:
+def check_echo(reference: LCAOSystem, echo: LCAOSystem) -> None:
+    """Refuse a prediction whose own overlap or H0 is not the reference's, and say why that may be.
+
+    Args:
+        reference: one structure with its operators.
+        echo: the prediction's record of it, with the overlap and H0 that it carries.
+
+    Raises:
+        InputError: naming the convention or unit that explains the difference, if one does.
+    """
+    for name in ("overlap", "h0"):
+        if name not in echo.operators:
+            continue
+        true, found = reference.operator(name), echo.operator(name).on(reference.pairs)
+        off = np.abs((found - true).values)
+        if off.max(initial=0.0) <= _ECHO_TOLERANCE[name]:
+            continue
+        pair = true.pair_of_value[int(off.max(axis=0).argmax())]
+        why = convention_of(true, found) or factor_of(true, found)
+        raise InputError(
+            f"the prediction of {reference.ids[0]} carries another {name} than the reference: it differs by up to "
+            f"{off.max():.2g}{' eV' if name == 'h0' else ''} at {_pair_at(true, int(pair))}; "
+            + (f"it is {why}, and {ADVICE}" if why else f"predict with the reference's own {name}, or leave it out")
+        )
+
+
+def check_same_crystal(reference: LCAOSystem, prediction: LCAOSystem) -> None:
+    """Refuse a prediction of other atoms, another geometry, basis or H0 definition; operators do not matter.
+
+    Raises:
+        InputError: if any of these differs.
+    """
     id = reference.ids[0]
     if not np.array_equal(reference.numbers, prediction.numbers):
         mine, theirs = (" ".join(system.structure().symbols) for system in (reference, prediction))
@@ -136,49 +168,9 @@ def _check_same_crystal(reference: LCAOSystem, prediction: LCAOSystem) -> None:
 
 
 def _pair(matrix: BlockMatrix, mask: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
-    first = int(np.flatnonzero(mask)[0])
-    i, j = matrix.pairs.ij[first].tolist()
-    return f"(i, j, R) = ({i}, {j}, {matrix.pairs.R[first].tolist()})"
+    return _pair_at(matrix, int(np.flatnonzero(mask)[0]))
 
 
-def unit_factor(reference: LCAOSystem, prediction: BlockMatrix) -> float | None:
-    """Return the factor by which a prediction looks like the reference in another unit, or None.
-
-    Both the Hamiltonian and the correction are tried, so that a wrong correction on a right H0 is seen too. A
-    factor counts only where prediction and reference are otherwise nearly parallel.
-    """
-    overlap, h0, h = (reference.operator(name) for name in ("overlap", "h0", "hamiltonian"))
-    for predicted, true in ((prediction, h), (prediction - h0, h - h0)):
-        p, t = (aligned(matrix, overlap)[0].values for matrix in _same_layout(predicted, true))
-        norm_p, norm_t = float(np.linalg.norm(p)), float(np.linalg.norm(t))
-        if norm_p == 0 or norm_t == 0:
-            continue
-        product = float(np.vdot(t, p).real)
-        if product < _LIKENESS * norm_p * norm_t:
-            continue
-        scale = product / norm_t**2
-        for factor in _UNITS:
-            if abs(scale / factor - 1) < _FACTOR_TOLERANCE:
-                return factor
-    return None
-
-
-def check_units(factors: Sequence[float | None]) -> None:
-    """Refuse predictions of which most look like the reference in one other unit.
-
-    Args:
-        factors: :func:`unit_factor` of each structure.
-
-    Raises:
-        InputError: naming the unit.
-    """
-    (factor, n), *_ = Counter(factors).most_common(1)
-    if factor is not None and 2 * n > len(factors):
-        raise InputError(
-            f"the prediction is {_UNITS[factor]} in {n} of {len(factors)} structures; predictions are stored in eV"
-        )
-
-
-def _same_layout(a: BlockMatrix, b: BlockMatrix) -> tuple[BlockMatrix, BlockMatrix]:
-    zero = 0.0 * (a - b)
-    return a + zero, b + zero
+def _pair_at(matrix: BlockMatrix, pair: int) -> str:
+    i, j = matrix.pairs.ij[pair].tolist()
+    return f"(i, j, R) = ({i}, {j}, {matrix.pairs.R[pair].tolist()})"

@@ -12,7 +12,7 @@ from nextham.console import first_problem
 from nextham.exceptions import InputError
 from nextham.files import whole
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 
 
 class Record(BaseModel):
@@ -73,15 +73,30 @@ class GaugeMae(Record):
     intervals: dict[str, Interval | None] = Field(description="of the macro means (meV) and of the skill")
 
 
-class BandColumn(Record):
-    """Band errors of one prediction, means over structures unless said otherwise."""
+class Subspace(Record):
+    """Mean |C† E(k) C| in the reference's eigenvectors, meV; null where there are no such levels."""
 
-    mean_mev: float = Field(description="mean |ε_P - ε_H| in the window")
+    p_mev: float | None = Field(description="among the levels up to 10 eV above the Fermi level (P)")
+    pq_mev: float | None = Field(description="between those and the levels above (Q)")
+    q_mev: float | None = Field(description="among the levels above")
+
+
+class BandColumn(Record):
+    """Band errors of one prediction, means over structures of absolute values unless said otherwise."""
+
+    mean_mev: float = Field(description="mean |ε_P - ε_H| in the window, on the mesh")
     rms_mev: float
     max_mev: float = Field(description="largest error of any structure")
-    occupied_mev: float = Field(description="occupied levels of the window alone")
-    gap_mev: float = Field(description="mean |error of the gap|")
-    fermi_mev: float = Field(description="mean |error of the Fermi level|")
+    occupied_mev: float | None = Field(description="occupied levels of the window alone; null: none")
+    path_mev: float | None = Field(description="mean |ε_P - ε_H| in the window, on the standard path; null without it")
+    gap_mev: float = Field(description="error of the gap of the mesh, 0 for a metal")
+    vbm_mev: float | None = Field(description="error of the highest filled level, structures with a gap; null: none")
+    cbm_mev: float | None = Field(description="error of the lowest empty level, structures with a gap; null: none")
+    fermi_mev: float = Field(description="error of the Fermi level of the mesh")
+    soc_splitting_mev: float | None = Field(description="error of the spin-orbit splitting at Γ; null: no level there")
+    soc_levels_mev: float | None = Field(description="error of what spin-orbit coupling does to each level at Γ")
+    dos_mev: float = Field(description="Wasserstein distance of the levels in the window, per level")
+    subspace: Subspace
     shares_below: dict[str, float] = Field(description="share of structures with a band error below so many meV")
     ghosts_per_k: float = Field(description="ghost levels per k point")
     ghost_share: float = Field(description="share of structures with any ghost state")
@@ -91,27 +106,78 @@ class Bands(Record):
     """Errors of the energy levels."""
 
     n_structures: int
+    n_path: int = Field(description="structures that have a standard path")
+    n_gapped: int = Field(description="structures whose reference has a gap on the mesh")
     mesh: tuple[int, int, int]
+    path: str = Field(description="how the standard path is made")
     window_ev: tuple[float, float] = Field(description="around the Fermi level of the reference")
     overlap_filter: float
     max_overlap_condition: float | None = Field(description="largest cond(S(k)); null if S(k) is singular")
     h0: BandColumn
     model: BandColumn
-    intervals: dict[str, Interval | None]
+    intervals: dict[str, Interval | None] = Field(
+        description="of the model's means over structures, by the names of its columns (meV, shares), and of the skill"
+    )
 
 
 class BandRow(Record):
-    """Band errors of one structure, meV."""
+    """Band errors of one structure, meV; gap, levels and splitting are signed, P minus H."""
 
     mean_mev: float
     rms_mev: float
     max_mev: float
-    occupied_mev: float
+    occupied_mev: float | None
+    path_mev: float | None
+    path_max_mev: float | None
     gap_mev: float
+    vbm_mev: float | None = Field(description="null for a metal")
+    cbm_mev: float | None = Field(description="null for a metal")
     fermi_mev: float
+    soc_splitting_mev: float | None
+    soc_levels_mev: float | None
+    dos_mev: float
+    subspace: Subspace
     shift_mev: float
     ghosts_per_k: float
     ghost_k_share: float
+
+
+class ReferenceRow(Record):
+    """What the levels of one reference are, for reading its errors."""
+
+    fermi_ev: float
+    n_electrons: float
+    gap_ev: float = Field(description="indirect gap of the mesh, 0 for a metal")
+    soc_splitting_mev: float | None = Field(description="spin-orbit splitting at Γ; null: no level of the window there")
+    n_levels: int = Field(description="levels in the window, all points of the mesh")
+    n_path_k: int = Field(description="k points of the standard path; 0: it was not made")
+    overlap_min: float = Field(description="smallest eigenvalue of S(k) on the mesh")
+    overlap_condition: float | None = Field(description="largest cond(S(k)) of the mesh; null if S(k) is singular")
+
+
+class OpticsRow(Record):
+    """Distance of Re σ_xx(ω) of one structure: ∫|σ_P - σ_H| dω / ∫|σ_H| dω."""
+
+    h0: float | None
+    model: float | None
+    bands_max_mev: float | None = Field(description="largest difference of the program's levels of H from ours")
+    skipped: str | None = Field(description="why there are none; null where there are")
+
+
+class Optics(Record):
+    """Optical conductivity by an external program, means over structures; never part of a ranking."""
+
+    n_structures: int
+    n_skipped: int
+    program: str = Field(description="name and version")
+    position_matrix: str = Field(description="where r(R) comes from")
+    omega_ev: tuple[float, float]
+    step_ev: float
+    broadening_ev: float
+    mesh: tuple[int, int, int]
+    h0: float | None = Field(description="relative L1 distance of Re σ_xx(ω); null: no structure")
+    model: float | None
+    bands_max_mev: float | None = Field(description="largest difference of the program's levels of H from ours")
 
 
 class StructureRow(Record):
@@ -121,8 +187,12 @@ class StructureRow(Record):
     formula: str
     n_atoms: int
     shift_mev: dict[str, float] = Field(description="column: best energy shift μ*")
+    n_elements: dict[str, int] = Field(description="protocol: counted matrix elements of one spin block")
     overall_mev: dict[str, dict[str, float | None]] = Field(description="protocol: column: overall Gauge MAE")
+    uu_real_mev: dict[str, dict[str, float | None]] = Field(description="protocol: column: its ↑↑ real part")
+    reference: ReferenceRow | None = Field(description="null where levels were not compared")
     bands: dict[str, BandRow] | None = Field(description="column: band errors")
+    optics: OpticsRow | None = None
 
 
 class DataRecord(Record):
@@ -143,11 +213,12 @@ class Coverage(Record):
     missing: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
     duplicate: tuple[str, ...] = ()
+    refused: dict[str, str] = Field(default={}, description="id: why this structure's prediction cannot be scored")
 
     @property
     def complete(self) -> bool:
         """Whether the score may enter a ranking."""
-        return not (self.missing or self.extra or self.duplicate)
+        return not (self.missing or self.extra or self.duplicate or self.refused)
 
 
 class SplitRecord(Record):
@@ -160,7 +231,7 @@ class SplitRecord(Record):
 class Scores(Record):
     """One prediction scored against one reference."""
 
-    schema_version: Literal["1"] = "1"
+    schema_version: Literal["2"] = "2"
     metric_version: str
     code_version: str
     name: str = Field(description="what the model column is called")
@@ -173,6 +244,7 @@ class Scores(Record):
     partial: bool = Field(description="whether structures are missing, extra or duplicate; such a score is not ranked")
     gauge_mae: dict[Literal["full", "paper"], GaugeMae]
     bands: Bands | None
+    optics: Optics | None = None
     structures: tuple[StructureRow, ...]
     worst: tuple[str, ...] = Field(description="ids with the largest overall Gauge MAE of the headline protocol")
 

@@ -4,76 +4,46 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import multiprocessing
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+import json
+from collections.abc import Iterable, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING
 
 import nextham
 from nextham.console import track
-from nextham.core import BlockMatrix, LCAOSystem
-from nextham.exceptions import InputError
-from nextham_bench.coverage import check_reference, check_units, covered, matched
+from nextham.exceptions import InputError, NexthamError, WriteError
+from nextham.workers import Died, Workers
+from nextham_bench.coverage import check_reference, covered
+from nextham_bench.kept import Kept
 from nextham_bench.measure import Measured, measured
 from nextham_bench.metrics import gauge_mae
-from nextham_bench.schema import Coverage, DataRecord, Scores, SplitRecord
-from nextham_bench.tables import band_table, gauge_table, structure_row, worst_ids
+from nextham_bench.pyatb_process import check_pyatb
+from nextham_bench.recognise import Suspicion, check_suspicions
+from nextham_bench.schema import Coverage, DataRecord, Scores, SplitRecord, write_scores
+from nextham_bench.sources import Baseline, BaselineSource, Source, StoreSource, data_hash, verified
+from nextham_bench.tables import Tables
 from nextham_bench.tasks import tasks
 
 if TYPE_CHECKING:
+    from nextham.data.remote import Location
     from nextham.data.store import Store
 
-Baseline = Literal["zero", "h0"]
-
-
-class Source(Protocol):
-    """Where predicted Hamiltonians come from."""
-
-    def predicted(self, reference: LCAOSystem) -> BlockMatrix:
-        """Return the predicted Hamiltonian of one reference record, on the record's pairs."""
-        ...
-
-
-@dataclasses.dataclass(frozen=True)
-class BaselineSource:
-    """P = 0 or P = H0."""
-
-    baseline: Baseline
-
-    def predicted(self, reference: LCAOSystem) -> BlockMatrix:
-        """Return the baseline on the record's pairs."""
-        h0 = reference.operator("h0")
-        return h0 if self.baseline == "h0" else 0.0 * h0
-
-
-@dataclasses.dataclass(frozen=True)
-class StoreSource:
-    """A prediction store: Hamiltonians, or corrections to the reference's H0."""
-
-    store: Store
-
-    def predicted(self, reference: LCAOSystem) -> BlockMatrix:
-        """Return what the store predicts for the record once it is seen to belong there."""
-        (id,) = reference.ids
-        if "hamiltonian" in self.store.operators_of(id):
-            record = self.store.read(id, operators=("hamiltonian",))
-            return matched(reference, record, record.operator("hamiltonian"))
-        record = self.store.read(id, operators=())
-        return reference.operator("h0") + matched(reference, record, self.store.correction(id))
+__all__ = ["BaselineSource", "Request", "Source", "StoreSource", "data_hash", "score", "score_to", "summarised"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
     """What to score."""
 
-    reference: Path
-    prediction: Path | None = None  # a prediction store, or else ...
+    reference: Location
+    prediction: Location | None = None  # a prediction store, or else ...
     baseline: Baseline | None = None
     protocol: gauge_mae.Protocol = "full"
     split: Path | None = None
     subset: str = "test"
     bands: bool = True
+    optics: bool = False
     allow_partial: bool = False
     jobs: int = 1
     name: str = ""
@@ -81,32 +51,98 @@ class Request:
     def __post_init__(self) -> None:
         if (self.prediction is None) == (self.baseline is None):
             raise InputError("give either --prediction STORE or --baseline zero|h0")
+        if self.optics and not self.bands:
+            raise InputError("optical conductivities need the energy levels; leave out --no-bands")
 
 
-def score(request: Request) -> Scores:
+def score_to(request: Request, output: Path) -> Scores:
+    """Score and write scores.json; one that was stopped goes on where it was.
+
+    What is measured is kept in ``<output>.measured.jsonl`` until the score is written, under the checksums of both
+    records: a changed record is measured again.
+
+    Raises:
+        InputError: if the prediction does not fit the reference.
+        WriteError: if the output cannot be written, before anything is measured.
+    """
+    if output.is_dir():
+        raise WriteError(f"{output} cannot be written: a folder is where a file is needed; choose another name")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError.of(output, error) from error
+    with Kept(output.with_name(f"{output.name}.measured.jsonl")) as kept:
+        scores = score(request, kept=kept)
+        write_scores(scores, output)
+        kept.remove()
+    return scores
+
+
+def score(request: Request, *, kept: Kept | None = None) -> Scores:
     """Score a prediction store or a baseline against a reference store.
+
+    Args:
+        request: what to score.
+        kept: measurements that are there already, and where new ones go; without it they are in a temporary file.
 
     Raises:
         InputError: if the prediction does not fit the reference.
     """
     from nextham.data.store import Store
 
+    if kept is None:
+        with Kept() as temporary:
+            return score(request, kept=temporary)
+    if request.optics:
+        check_pyatb()
     reference = Store(request.reference)
+    prediction = None if request.prediction is None else Store(request.prediction)
     wanted, split = wanted_ids(reference, request)
-    if request.prediction is None:
-        coverage = covered(wanted, reference.ids, wanted)
-        ids = list(wanted)
-    else:
-        predicted = Store(request.prediction).ids
-        coverage = covered(wanted, reference.ids, predicted, allow_partial=request.allow_partial)
-        have = set(predicted)
-        ids = [id for id in wanted if id in have]
-    found = list(track(_measurements(request, ids), "scoring", total=len(ids)))
-    return summarised(found, request=request, records=_records(request, reference, ids), coverage=coverage, split=split)
+    predicted = wanted if prediction is None else prediction.ids
+    coverage = covered(wanted, reference.ids, predicted, allow_partial=request.allow_partial)
+    have = set(predicted)
+    keys = {id: _key(request, reference, prediction, id) for id in wanted if id in have}
+    refused = _measure_all(request, keys, kept)
+    ids = [id for id in keys if id not in refused]
+    if refused:
+        coverage = coverage.model_copy(update={"refused": refused, "n_scored": len(ids)})
+    if not ids:
+        raise InputError(f"none of the {len(keys)} structures can be scored: {next(iter(refused.values()))}")
+    found = (kept.get(keys[id]) for id in ids)
+    theirs = None if prediction is None else _record(prediction.path, prediction, ids)
+    records = (_record(request.reference, reference, ids), theirs)
+    return summarised(found, request=request, records=records, coverage=coverage, split=split)
+
+
+def _measure_all(request: Request, keys: dict[str, str], kept: Kept) -> dict[str, str]:
+    """Measure what is not kept yet; return which structures are refused, and why."""
+    _opened.cache_clear()  # a store may have been written anew since
+    todo = [id for id, key in keys.items() if key not in kept]
+    seen: list[Suspicion] = []
+    refused: dict[str, str] = {}
+    before = f" ({len(keys) - len(todo)} of {len(keys)} are measured)" if len(todo) < len(keys) else ""
+    with Workers([partial(_measure, request, id) for id in todo], request.jobs) as results:
+        for number, result in track(results, f"scoring{before}", total=len(todo)):
+            id = todo[number]
+            if isinstance(result, Died):
+                how = "was ended, most likely for want of memory" if result.killed else "died"
+                raise NexthamError(f"the process that scored {id} {how}; start again with fewer --jobs, it goes on")
+            if isinstance(result, str):
+                if not request.allow_partial:
+                    raise InputError(result)
+                refused[id] = result
+                continue
+            kept.add(keys[id], result)
+            if request.baseline is None:
+                seen.append(result.suspicion)
+                check_suspicions(seen, len(todo))
+    return refused
 
 
 def wanted_ids(reference: Store, request: Request) -> tuple[list[str], SplitRecord | None]:
     """Return the ids to score, and which split they are."""
+    if not len(reference):
+        raise InputError(f"{request.reference} holds no structures; there is nothing to score")
     if request.split is None:
         return list(reference.ids), None
     from nextham.data.splits import Split
@@ -125,21 +161,24 @@ def wanted_ids(reference: Store, request: Request) -> tuple[list[str], SplitReco
 
 
 def summarised(
-    found: Sequence[Measured],
+    found: Iterable[Measured],
     *,
     request: Request,
     records: tuple[DataRecord, DataRecord | None],
     coverage: Coverage,
     split: SplitRecord | None = None,
 ) -> Scores:
-    """Average measurements into scores.
+    """Average measurements into scores, taking them one by one.
 
     Raises:
-        InputError: if the prediction is in another unit.
+        InputError: if the prediction is in another unit or convention, or nothing is counted.
     """
+    tables, suspicions = Tables(), []
+    for one in found:
+        tables.add(one)
+        suspicions.append(one.suspicion)
     if request.baseline is None:
-        check_units([m.unit_factor for m in found])
-    rows = tuple(structure_row(m) for m in found)
+        check_suspicions(suspicions, len(suspicions))
     default_name = request.prediction.name if request.prediction is not None else request.baseline
     return Scores(
         metric_version=tasks().metric_version,
@@ -152,67 +191,54 @@ def summarised(
         split=split,
         coverage=coverage,
         partial=not coverage.complete,
-        gauge_mae={protocol: gauge_table(found, protocol) for protocol in gauge_mae.PROTOCOLS},
-        bands=band_table(found),
-        structures=rows,
-        worst=worst_ids(rows, request.protocol),
+        gauge_mae=tables.gauge_mae(),
+        bands=tables.bands(),
+        optics=tables.optics(),
+        structures=tuple(tables.rows),
+        worst=tables.worst_ids(request.protocol),
     )
 
 
-def _measurements(request: Request, ids: Sequence[str]) -> Iterator[Measured]:
-    if request.jobs <= 1:
-        _open(request)
-        yield from map(_measure, ids)
-        return
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(request.jobs, mp_context=spawn, initializer=_open, initargs=(request,)) as pool:
-        yield from pool.map(_measure, ids, chunksize=max(1, min(16, len(ids) // (4 * request.jobs))))
+def _key(request: Request, reference: Store, prediction: Store | None, id: str) -> str:
+    """Return what tells one measurement from all others: its records, definitions and settings."""
+    what = request.baseline if prediction is None else prediction.checksum(id)
+    parts = [
+        nextham.__version__,
+        tasks().model_dump(mode="json"),
+        id,
+        [reference.checksum(id), dataclasses.asdict(reference.provenance(id))],
+        [what, "" if prediction is None else prediction.provenance(id).h0_definition],
+        [request.bands, request.optics],
+    ]
+    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
 
 
-_opened: dict[str, tuple[Store, Source, bool]] = {}  # one entry: what this process scores
-
-
-def _open(request: Request) -> None:
+@lru_cache(maxsize=1)
+def _opened(reference: Location, prediction: Location | None, baseline: Baseline | None) -> tuple[Store, Source]:
     from nextham.data.store import Store
 
-    if request.baseline is not None:
-        source: Source = BaselineSource(request.baseline)
-    else:
-        source = StoreSource(Store(_path(request)))
-    _opened["now"] = (Store(request.reference), source, request.bands)
+    if baseline is not None:
+        return Store(reference), BaselineSource(baseline)
+    assert prediction is not None
+    return Store(reference), StoreSource(Store(prediction))
 
 
-def _path(request: Request) -> Path:
-    assert request.prediction is not None
-    return request.prediction
+def _measure(request: Request, id: str) -> Measured | str:
+    """Return the measurement of one structure, or in a sentence why there is none."""
+    store, source = _opened(request.reference, request.prediction, request.baseline)
+    try:
+        reference = verified(store, id).system()
+        check_reference(reference)
+        return measured(reference, source.predicted(reference), bands=request.bands, optics=request.optics)
+    except InputError as error:
+        return str(error)
 
 
-def _measure(id: str) -> Measured:
-    store, source, bands = _opened["now"]
-    reference = store[id]
-    check_reference(reference)
-    return measured(reference, source.predicted(reference), bands=bands)
-
-
-def _records(request: Request, reference: Store, ids: Iterable[str]) -> tuple[DataRecord, DataRecord | None]:
-    ids = sorted(ids)
-    mine = DataRecord(
-        name=request.reference.name,
-        sha256=data_hash(reference, ids),
-        n_structures=len(reference),
-        h0_definition=reference.h0_definition,
-        basis=str(reference.basis),
+def _record(path: Location, store: Store, ids: Sequence[str]) -> DataRecord:
+    return DataRecord(
+        name=path.name,
+        sha256=data_hash(store, ids),
+        n_structures=len(store),
+        h0_definition=store.h0_definition,
+        basis=str(store.basis),
     )
-    if request.prediction is None:
-        return mine, None
-    from nextham.data.store import Store
-
-    store = Store(request.prediction)
-    theirs = DataRecord(name=request.prediction.name, sha256=data_hash(store, ids), n_structures=len(store))
-    return mine, theirs
-
-
-def data_hash(store: Store, ids: Sequence[str]) -> str:
-    """Return the sha256 over id and record checksum of these structures, in order of id."""
-    lines = "".join(f"{id} {store.checksum(id)}\n" for id in sorted(ids))
-    return hashlib.sha256(lines.encode()).hexdigest()

@@ -1,26 +1,26 @@
-"""From measurements of single structures to the tables of a score."""
+"""From measurements of single structures to the tables of a score, in sums that do not grow with the structures."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+import dataclasses
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nextham.exceptions import InputError
 from nextham.physics.spin import SPIN_BLOCKS
+from nextham_bench.band_tables import band_row, bands_of, optics_of, reference_row
 from nextham_bench.measure import Measured
-from nextham_bench.metrics.bands import BandErrors
-from nextham_bench.metrics.gauge_mae import BREAKDOWNS, COLUMNS, PROTOCOLS, TOTAL, Protocol, Tally
+from nextham_bench.metrics.gauge_mae import BREAKDOWNS, COLUMNS, PROTOCOLS, Protocol, Total
 from nextham_bench.schema import (
-    BandColumn,
-    BandRow,
     Bands,
     BreakdownRow,
     Columns,
     GaugeMae,
-    Interval,
     Mean,
+    Optics,
+    OpticsRow,
     SpinBlock,
     StructureRow,
 )
@@ -30,80 +30,123 @@ from nextham_bench.tasks import tasks
 _MEV = 1000.0
 _REAL, _IMAG, _MODULUS = range(3)
 _UU = SPIN_BLOCKS.index("uu")
-_NOTHING_MEV = 1e-6  # a baseline error below this leaves no skill to speak of
+NOTHING_MEV: Final = 1e-6  # a baseline error below this leaves no skill to speak of
 
 
-def gauge_table(measured: Sequence[Measured], protocol: Protocol) -> GaugeMae:
-    """Average the Gauge MAE of one protocol over structures."""
-    totals = [m.gauge.tallies[protocol][TOTAL][TOTAL] for m in measured]
-    totals = [t for t in totals if t.count]
-    counts, sums = _stacked(totals)
-    h0, model = (_per_structure(counts, _overall(sums)[:, COLUMNS.index(c)]) for c in ("h0", "model"))
-    uu = _per_structure(counts, sums[:, COLUMNS.index("model"), _REAL, _UU])
-    blocks = {
-        name: SpinBlock(real=_columns(counts, sums[:, :, _REAL, b]), imag=_columns(counts, sums[:, :, _IMAG, b]))
-        for b, name in enumerate(SPIN_BLOCKS)
-    }
-    return GaugeMae(
-        n_structures=len(totals),
-        n_elements=int(counts.sum()),
-        overall=_columns(counts, _overall(sums)),
-        spin_blocks=blocks,  # type: ignore[arg-type]  # the names are those of SPIN_BLOCKS
-        breakdowns={name: _breakdown(measured, protocol, name) for name in BREAKDOWNS},
-        intervals={
-            "overall": interval_of_mean(model),
-            "uu_real": interval_of_mean(uu),
-            "h0_overall": interval_of_mean(h0),
-            "skill": interval_of_skill(model, h0),
-        },
-    )
+@dataclasses.dataclass
+class _Sums:
+    """Running sums of some matrix elements over structures."""
 
+    n_structures: int = 0
+    n_elements: int = 0
+    macro: NDArray[np.float64] | float = 0.0  # Σ of each structure's mean, eV
+    micro: NDArray[np.float64] | float = 0.0  # Σ over elements, eV
 
-def _breakdown(measured: Sequence[Measured], protocol: Protocol, name: str) -> dict[str, BreakdownRow]:
-    gathered: dict[str, list[Tally]] = {}
-    for one in measured:
-        for label, tally in one.gauge.tallies[protocol][name].items():
-            gathered.setdefault(label, []).append(tally)
-    rows = {}
-    for label in sorted(gathered):
-        counts, sums = _stacked(gathered[label])
-        rows[label] = BreakdownRow(
-            n_structures=len(counts),
-            n_elements=int(counts.sum()),
-            overall=_columns(counts, _overall(sums)),
-            uu_real=_columns(counts, sums[:, :, _REAL, _UU]),
+    def add(self, count: int, sums: Any) -> None:
+        """Add one structure's sums of eV over so many elements."""
+        values = np.asarray(sums, dtype=np.float64)
+        self.n_structures += 1
+        self.n_elements += count
+        self.macro = self.macro + values / count
+        self.micro = self.micro + values
+
+    def columns(self, *place: int) -> Columns:
+        """Return the means of the quantity at a place; the columns are the first axis."""
+        means = {}
+        for c, column in enumerate(COLUMNS):
+            macro, micro = (np.asarray(total)[c, *place] for total in (self.macro, self.micro))
+            means[column] = Mean(
+                macro_mev=_MEV * float(macro) / self.n_structures, micro_mev=_MEV * float(micro) / self.n_elements
+            )
+        h0, model = means["h0"], means["model"]
+        return Columns(
+            **means, skill=skill(model.macro_mev, h0.macro_mev), skill_micro=skill(model.micro_mev, h0.micro_mev)
         )
-    return rows
 
 
-def _stacked(tallies: Sequence[Tally]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    counts = np.array([t.count for t in tallies], dtype=np.int64)
-    sums = np.array([t.sums for t in tallies]).reshape(len(tallies), len(COLUMNS), 3, len(SPIN_BLOCKS))
-    return counts, sums
+class Tables:
+    """Everything that a score says, from measurements that are handed over one by one."""
 
+    def __init__(self) -> None:
+        self.rows: list[StructureRow] = []
+        self._totals: dict[Protocol, _Sums] = {protocol: _Sums() for protocol in PROTOCOLS}
+        self._parts: dict[tuple[Protocol, str, str], _Sums] = {}
 
-def _overall(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    overall: NDArray[np.float64] = sums[:, :, _MODULUS].mean(axis=-1)
-    return overall
+    def add(self, measured: Measured) -> None:
+        """Add one structure."""
+        self.rows.append(structure_row(measured))
+        for protocol in PROTOCOLS:
+            total = measured.gauge.totals[protocol]
+            if total.count:
+                sums = np.array(total.sums)  # (n_columns, 3, 4)
+                overall = sums[:, _MODULUS].mean(axis=-1)
+                self._totals[protocol].add(total.count, np.column_stack([overall, sums.reshape(len(COLUMNS), -1)]))
+            for name, labels in measured.gauge.tallies[protocol].items():
+                for label, tally in labels.items():
+                    held = self._parts.setdefault((protocol, name, label), _Sums())
+                    held.add(tally.count, np.column_stack([tally.overall, tally.uu_real]))
 
+    def gauge_mae(self) -> dict[Protocol, GaugeMae]:
+        """Return the Gauge MAE in both protocols.
 
-def _per_structure(counts: NDArray[np.int64], sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    mean: NDArray[np.float64] = _MEV * sums / counts
-    return mean
+        Raises:
+            InputError: if a protocol counts nothing at all.
+        """
+        return {protocol: self._gauge_table(protocol) for protocol in PROTOCOLS}
 
+    def bands(self) -> Bands | None:
+        """Return the band errors; None where they were not measured."""
+        return bands_of(self.rows)
 
-def _columns(counts: NDArray[np.int64], sums: NDArray[np.float64]) -> Columns:
-    """Average sums (n_structures, n_columns) of eV."""
-    means = {}
-    for c, column in enumerate(COLUMNS):
-        macro = float(_per_structure(counts, sums[:, c]).mean()) if len(counts) else 0.0
-        means[column] = Mean(macro_mev=macro, micro_mev=_MEV * float(sums[:, c].sum()) / max(1, int(counts.sum())))
-    h0, model = means["h0"], means["model"]
-    return Columns(
-        **means,
-        skill=skill(model.macro_mev, h0.macro_mev),
-        skill_micro=skill(model.micro_mev, h0.micro_mev),
-    )
+    def optics(self) -> Optics | None:
+        """Return the optical conductivities; None where they were not computed."""
+        return optics_of(self.rows)
+
+    def worst_ids(self, protocol: Protocol) -> tuple[str, ...]:
+        """Return the ids with the largest overall Gauge MAE, largest first."""
+        ranked = sorted(self.rows, key=lambda row: (-(row.overall_mev[protocol]["model"] or 0.0), row.id))
+        return tuple(row.id for row in ranked[: tasks().gauge_mae.worst])
+
+    def _gauge_table(self, protocol: Protocol) -> GaugeMae:
+        totals = self._totals[protocol]
+        if not totals.n_structures:
+            raise InputError(f"the protocol {protocol} counts no matrix element of these structures")
+        of_block = {
+            name: [totals.columns(1 + 4 * part + b) for part in (_REAL, _IMAG)] for b, name in enumerate(SPIN_BLOCKS)
+        }
+        overall, h0, uu = (
+            self._of_structures(protocol, kind, column)
+            for kind, column in (("overall_mev", "model"), ("overall_mev", "h0"), ("uu_real_mev", "model"))
+        )
+        return GaugeMae(
+            n_structures=totals.n_structures,
+            n_elements=totals.n_elements,
+            overall=totals.columns(0),
+            spin_blocks={name: SpinBlock(real=real, imag=imag) for name, (real, imag) in of_block.items()},  # type: ignore[misc]  # the names are those of SPIN_BLOCKS
+            breakdowns={name: self._breakdown(protocol, name) for name in BREAKDOWNS},
+            intervals={
+                "overall": interval_of_mean(overall),
+                "uu_real": interval_of_mean(uu),
+                "h0_overall": interval_of_mean(h0),
+                "skill": interval_of_skill(overall, h0),
+            },
+        )
+
+    def _of_structures(self, protocol: Protocol, kind: str, column: str) -> list[float]:
+        values = (getattr(row, kind)[protocol][column] for row in self.rows)
+        return [value for value in values if value is not None]
+
+    def _breakdown(self, protocol: Protocol, name: str) -> dict[str, BreakdownRow]:
+        own = {key[2]: sums for key, sums in self._parts.items() if key[:2] == (protocol, name)}
+        return {
+            label: BreakdownRow(
+                n_structures=own[label].n_structures,
+                n_elements=own[label].n_elements,
+                overall=own[label].columns(0),
+                uu_real=own[label].columns(1),
+            )
+            for label in sorted(own)
+        }
 
 
 def skill(model_mev: float, h0_mev: float) -> float | None:
@@ -112,82 +155,28 @@ def skill(model_mev: float, h0_mev: float) -> float | None:
     >>> skill(1.0, 4.0)
     0.75
     """
-    return None if h0_mev < _NOTHING_MEV else 1.0 - model_mev / h0_mev
-
-
-def band_table(measured: Sequence[Measured]) -> Bands | None:
-    """Average band errors over structures; None where they were not measured."""
-    h0 = [m.bands["h0"] for m in measured if m.bands is not None]
-    model = [m.bands["model"] for m in measured if m.bands is not None]
-    if not model:
-        return None
-    task = tasks().bands
-    worst = max(m.overlap_condition for m in measured if m.overlap_condition is not None)
-    means = [_MEV * b.mean for b in model]
-    intervals: dict[str, Interval | None] = {
-        "mean": interval_of_mean(means),
-        "skill": interval_of_skill(means, [_MEV * b.mean for b in h0]),
-    }
-    return Bands(
-        n_structures=len(model),
-        mesh=task.mesh,
-        window_ev=task.window_ev,
-        overlap_filter=task.overlap_filter,
-        max_overlap_condition=worst if math.isfinite(worst) else None,
-        h0=_band_column(h0),
-        model=_band_column(model),
-        intervals=intervals,
-    )
-
-
-def _band_column(errors: Sequence[BandErrors]) -> BandColumn:
-    def mean(name: str) -> float:
-        return _MEV * float(np.mean([abs(getattr(e, name)) for e in errors]))
-
-    return BandColumn(
-        mean_mev=mean("mean"),
-        rms_mev=mean("rms"),
-        max_mev=_MEV * max(e.max for e in errors),
-        occupied_mev=mean("occupied"),
-        gap_mev=mean("gap"),
-        fermi_mev=mean("fermi"),
-        shares_below={
-            f"{limit:g}": float(np.mean([_MEV * e.mean < limit for e in errors])) for limit in tasks().bands.shares_mev
-        },
-        ghosts_per_k=float(np.mean([e.ghosts_per_k for e in errors])),
-        ghost_share=float(np.mean([e.has_ghost for e in errors])),
-    )
+    return None if h0_mev < NOTHING_MEV else 1.0 - model_mev / h0_mev
 
 
 def structure_row(measured: Measured) -> StructureRow:
     """Return the line of one structure."""
-    overall: dict[str, dict[str, float | None]] = {}
-    for protocol in PROTOCOLS:
-        total = measured.gauge.tallies[protocol][TOTAL][TOTAL]
-        values = _MEV * total.sums[:, _MODULUS].mean(axis=-1)
-        overall[protocol] = {
-            c: float(v) / total.count if total.count else None for c, v in zip(COLUMNS, values, strict=True)
-        }
+    totals = measured.gauge.totals
+    bands, optics = measured.bands, measured.optics
     return StructureRow(
         id=measured.id,
         formula=measured.formula,
         n_atoms=measured.n_atoms,
         shift_mev={column: _MEV * mu for column, mu in measured.gauge.shifts.items()},
-        overall_mev=overall,
-        bands=None if measured.bands is None else {name: _band_row(errors) for name, errors in measured.bands.items()},
+        n_elements={protocol: total.count for protocol, total in totals.items()},
+        overall_mev={p: _means(total, lambda sums: sums[:, _MODULUS].mean(axis=-1)) for p, total in totals.items()},
+        uu_real_mev={p: _means(total, lambda sums: sums[:, _REAL, _UU]) for p, total in totals.items()},
+        reference=None if bands is None else reference_row(bands.reference),
+        bands=None if bands is None else {c: band_row(bands.errors[c], bands.subspaces[c]) for c in bands.errors},
+        optics=None if optics is None else OpticsRow(**dataclasses.asdict(optics)),
     )
 
 
-def _band_row(errors: BandErrors) -> BandRow:
-    energies = ("mean", "rms", "max", "occupied", "gap", "fermi", "shift")
-    return BandRow(
-        **{f"{name}_mev": _MEV * getattr(errors, name) for name in energies},
-        ghosts_per_k=errors.ghosts_per_k,
-        ghost_k_share=errors.ghost_k_share,
-    )
-
-
-def worst_ids(rows: Sequence[StructureRow], protocol: Protocol) -> tuple[str, ...]:
-    """Return the ids with the largest overall Gauge MAE, largest first."""
-    ranked = sorted(rows, key=lambda row: (-(row.overall_mev[protocol]["model"] or 0.0), row.id))
-    return tuple(row.id for row in ranked[: tasks().gauge_mae.worst])
+def _means(total: Total, chosen: Any) -> dict[str, float | None]:
+    if not total.count:
+        return dict.fromkeys(COLUMNS)
+    return dict(zip(COLUMNS, (_MEV * chosen(np.array(total.sums)) / total.count).tolist(), strict=True))

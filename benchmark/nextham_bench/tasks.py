@@ -29,9 +29,34 @@ class BandsTask(BaseModel):
     unit: str
     better: str
     mesh: tuple[int, int, int]
+    path_spacing_inv_ang: float
     window_ev: tuple[float, float]
     overlap_filter: float
     shares_mev: tuple[float, ...]
+
+
+class SubspacesTask(BaseModel):
+    """Error of the matrix in the reference's eigenvectors."""
+
+    model_config = _CLOSED
+    unit: str
+    better: str
+    cut_ev: float
+    mesh: tuple[int, int, int]
+    offset: tuple[float, float, float]
+
+
+class OpticsTask(BaseModel):
+    """Optical conductivity by an external program."""
+
+    model_config = _CLOSED
+    unit: str
+    better: str
+    omega_ev: tuple[float, float]
+    step_ev: float
+    broadening_ev: float
+    mesh: tuple[int, int, int]
+    min_gap_ev: float
 
 
 class GhostsTask(BaseModel):
@@ -61,6 +86,8 @@ class Tasks(BaseModel):
     metric_version: str
     gauge_mae: GaugeMaeTask
     bands: BandsTask
+    subspaces: SubspacesTask
+    optics: OpticsTask
     ghosts: GhostsTask
     bootstrap: BootstrapTask
 

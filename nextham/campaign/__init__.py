@@ -2,7 +2,15 @@
 
 from nextham.campaign.collect import Job, NothingStoredError, Summary, Target, collect
 from nextham.campaign.outcome import Rules
-from nextham.campaign.runs import Computation, RunFolders, Task, import_runs, load_structures, run_structures
+from nextham.campaign.runs import (
+    Computation,
+    RunFolders,
+    Task,
+    import_foreign,
+    import_runs,
+    load_structures,
+    run_structures,
+)
 from nextham.campaign.settings import DatasetSettings, EngineSettings
 
 __all__ = [
@@ -17,6 +25,7 @@ __all__ = [
     "Target",
     "Task",
     "collect",
+    "import_foreign",
     "import_runs",
     "load_structures",
     "run_structures",

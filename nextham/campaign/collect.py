@@ -84,7 +84,7 @@ class NothingStoredError(NexthamError):
         self.summary = summary
 
 
-def collect(jobs: Sequence[Job], target: Target, rules: Rules, *, workers: int = 1) -> Summary:
+def collect(jobs: Sequence[Job], target: Target, rules: Rules, *, workers: int = 1, apart: bool = False) -> Summary:
     """Make each system, check it and write it; what fails goes to the ledger with its reason.
 
     Args:
@@ -92,6 +92,7 @@ def collect(jobs: Sequence[Job], target: Target, rules: Rules, *, workers: int =
         target: the store.
         rules: what is asked of each record.
         workers: processes that make and check systems; one: this process.
+        apart: ... but for one of its own, where making a system may end its process.
 
     Raises:
         WriteError: if the store cannot be written, e.g. to a full disk; the ledger beside it is kept.
@@ -103,7 +104,10 @@ def collect(jobs: Sequence[Job], target: Target, rules: Rules, *, workers: int =
     )
     entries: dict[str, Entry] = {}
     skipped: Counter[str] = Counter()
-    with writer, closing(outcomes(Waiting(jobs, workers), rules)) as made:  # closed: no process outlives an error
+    with (
+        writer,
+        closing(outcomes(Waiting(jobs, workers, apart), rules)) as made,
+    ):  # closed: no process outlives an error
         ledger.path.unlink(missing_ok=True)  # of a campaign that was killed: each of its structures is seen to again
         for outcome in made:
             entry = written(outcome, writer, rules.stage)

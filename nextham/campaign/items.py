@@ -26,6 +26,7 @@ class Item:
     crystal: Structure | None = None
     run: str = ""  # folder or archive
     problem: str = ""
+    origin: tuple[str, str] = ("", "")  # source and licence of the crystal
     cost_s: float = 0.0  # of one core
     memory_mb: float = 0.0
     n_orb: int = 0  # without spin
@@ -49,7 +50,7 @@ class Item:
         """Return plain values; numbers come back bit by bit."""
         facts = {"cost_s": round(self.cost_s, 3), "memory_mb": round(self.memory_mb), "n_orb": self.n_orb}
         facts |= {"n_k": self.n_k}
-        return {**self.content(), **facts, "stamp": self.stamp}
+        return {**self.content(), **facts, "origin": self.origin, "stamp": self.stamp}
 
     @classmethod
     def of_json(cls, values: Mapping[str, Any]) -> Item:
@@ -58,7 +59,8 @@ class Item:
         crystal, stamp = known.pop("crystal", None), known.pop("stamp", None)
         if crystal is not None:
             crystal = Structure(*(np.array(crystal[name]) for name in ("numbers", "positions", "cell")))
-        return cls(crystal=crystal, stamp=tuple(stamp) if stamp else None, **known)
+        source, licence = known.pop("origin", ("", ""))
+        return cls(crystal=crystal, origin=(source, licence), stamp=tuple(stamp) if stamp else None, **known)
 
 
 def write_chunk(folder: CampaignFolder, name: str, items: Sequence[Item]) -> None:

@@ -207,8 +207,14 @@ def _predict(query: Query, predictor: Predictor, output: Output, bands: Path | N
     system = query.read()
     read = time.perf_counter()
     made = predictor(system)
-    facts = {"atoms": len(system.numbers), "inputs_s": read - start, "model_s": time.perf_counter() - read}
+    facts: dict[str, Any] = {
+        "atoms": len(system.numbers),
+        "inputs_s": read - start,
+        "model_s": time.perf_counter() - read,
+    }
     facts["damped"] = made.damped
+    if made.unseen:
+        facts["unseen_elements"] = " ".join(made.unseen)
     if made.uncertainty_mev is not None:
         facts["uncertainty_mev"] = made.uncertainty_mev
     output.add(made.system if query.own else made.system.without("overlap", "h0"))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from nextham.campaign.collect import Job, Summary, Target, collect
 from nextham.campaign.outcome import Rules
@@ -19,7 +19,6 @@ from nextham.dft.engine import Engine, RunResult
 from nextham.exceptions import InputError, NexthamError
 
 if TYPE_CHECKING:
-    from nextham.dft.abacus.reader import FinishedRun
     from nextham.structures.files import Found
 
 
@@ -74,7 +73,9 @@ def run_structures(
     """
     runs = how.runs
     rules = Rules(how.task.value, settings, how.task.operators)
-    jobs = [_job(engine, found, id, runs.path / id, rules) for id, found in load_structures(files)]
+    crystals = [found for path in files for found in found_in(path)]
+    distinct((found.id, found.where) for found in crystals)
+    jobs = [_job(engine, found, runs.path / found.id, rules) for found in crystals]
     summary = collect(jobs, target, rules, workers=how.workers)
     if not runs.keep:
         for id in summary.stored:
@@ -84,15 +85,37 @@ def run_structures(
     return summary
 
 
+class Readable(Protocol):
+    """One structure that a program has finished, in files of its own."""
+
+    @property
+    def id(self) -> str:
+        """Structure id."""
+        ...
+
+    @property
+    def path(self) -> Path | None:
+        """Where it lies, for people."""
+        ...
+
+    def read(self) -> RunResult:
+        """Read it.
+
+        Raises:
+            NexthamError: if its files cannot be used.
+        """
+        ...
+
+
 def import_runs(
-    runs: Sequence[FinishedRun],
+    runs: Sequence[Readable],
     target: Target,
     *,
     settings: DatasetSettings,
     required: Collection[str] = tuple(OPERATORS),
     workers: int = 1,
 ) -> Summary:
-    """Read finished ABACUS runs, check them and write a store.
+    """Read what other programs have finished, check it and write a store.
 
     Args:
         runs: what to read; one that cannot be read goes to the ledger.
@@ -109,6 +132,39 @@ def import_runs(
     return collect(jobs, target, Rules("import", settings, required), workers=workers)
 
 
+class Foreign(Readable, Protocol):
+    """... whose files come from somewhere else, and may be anything."""
+
+    def fingerprint(self) -> str:
+        """Return a hash of all that the result follows from, without reading much."""
+        ...
+
+
+def import_foreign(
+    runs: Sequence[Foreign],
+    target: Target,
+    *,
+    settings: DatasetSettings,
+    required: Collection[str] = tuple(OPERATORS),
+    workers: int = 1,
+) -> Summary:
+    """Do the same with files from elsewhere: each is read in another process, which it may take down with it.
+
+    What was read is kept in ``STORE.records`` until the store is written, and not read again after an interruption.
+
+    Raises:
+        NexthamError: like :func:`import_runs`.
+    """
+    distinct((run.id, str(run.path)) for run in runs)
+    rules = Rules("import", settings, required)
+    kept = target.path.with_name(f"{target.path.name}.records")
+    jobs = [Job(run.id, run.read, Saved(kept / run.id, run.id, rules, run.fingerprint)) for run in runs]
+    summary = collect(jobs, target, rules, workers=workers, apart=True)
+    if kept.is_dir() and not any(kept.iterdir()):
+        kept.rmdir()
+    return summary
+
+
 def load_structures(files: Iterable[Path]) -> list[tuple[str, Structure | NexthamError]]:
     """Return the crystals of files by id; in place of a file or frame that cannot be read stands the reason.
 
@@ -122,12 +178,9 @@ def load_structures(files: Iterable[Path]) -> list[tuple[str, Structure | Nextha
 
 def found_in(path: Path) -> list[Found]:
     """Return the crystals of a file; in place of one that cannot be read stands the reason."""
-    from nextham.structures.files import Found, id_of, read_each
+    from nextham.structures.files import read_or_reason
 
-    try:
-        return read_each(path, more={"stru": _read_stru})
-    except NexthamError as error:
-        return [Found(id_of(path), str(path), error)]
+    return read_or_reason(path, more={"stru": _read_stru})
 
 
 def distinct(named: Iterable[tuple[str, str]]) -> None:
@@ -143,12 +196,20 @@ def distinct(named: Iterable[tuple[str, str]]) -> None:
         first[id] = where
 
 
-def _job(engine: Engine, found: Structure | NexthamError, id: str, folder: Path, rules: Rules) -> Job:
-    if isinstance(found, NexthamError):
-        return Job(id, partial(refuse, found))
+def _job(engine: Engine, found: Found, folder: Path, rules: Rules) -> Job:
+    crystal, id = found.crystal, found.id
+    if isinstance(crystal, NexthamError):
+        return Job(id, partial(refuse, crystal))
     compute = engine.h0 if rules.stage == Task.H0 else engine.scf
-    saved = Saved(folder, id, rules, partial(engine.fingerprint, found, id=id))
-    return Job(id, partial(compute, found, id=id, folder=folder), saved)
+    saved = Saved(folder, id, rules, partial(engine.fingerprint, crystal, id=id))
+    return Job(id, partial(with_origin, partial(compute, crystal, id=id, folder=folder), found.origin), saved)
+
+
+def with_origin(compute: Callable[[], RunResult], origin: tuple[str, str]) -> RunResult:
+    """Compute a crystal, and note its source and licence in the system."""
+    result = compute()
+    source, licence = origin
+    return dataclasses.replace(result, system=result.system.with_meta(source=source, licence=licence))
 
 
 def refuse(error: NexthamError) -> RunResult:

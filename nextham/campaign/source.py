@@ -65,7 +65,7 @@ def read_crystals(files: Sequence[Path], folder: CampaignFolder, estimator: Esti
         stamp = stamp_of(path) if path.is_file() else None
         known = old.get(stamp) if stamp else None
         if known is not None and known.crystal is not None:
-            items.append(estimator.item(known.id, known.crystal, stamp))
+            items.append(dataclasses.replace(estimator.item(known.id, known.crystal, stamp), origin=known.origin))
             continue
         here = found_in(path)
         alone = stamp if len(here) == 1 else None
@@ -73,7 +73,8 @@ def read_crystals(files: Sequence[Path], folder: CampaignFolder, estimator: Esti
             if isinstance(found.crystal, NexthamError):
                 items.append(Item(found.id, problem=str(found.crystal)))
             else:
-                items.append(estimator.item(found.id, found.crystal, alone))
+                item = estimator.item(found.id, found.crystal, alone)
+                items.append(dataclasses.replace(item, origin=found.origin))
     distinct((item.id, item.stamp[0] if item.stamp else "a structure file") for item in items)
     return items
 

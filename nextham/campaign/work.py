@@ -13,7 +13,7 @@ from pathlib import Path
 from nextham.campaign.items import Item
 from nextham.campaign.outcome import Rules
 from nextham.campaign.recipe import Recipe
-from nextham.campaign.runs import refuse
+from nextham.campaign.runs import refuse, with_origin
 from nextham.dft.abacus.reader import FinishedRun
 from nextham.dft.engine import Engine, RunResult
 from nextham.exceptions import InputError
@@ -36,7 +36,7 @@ class Calculations:
         """Return what computes the crystal."""
         if item.crystal is None:
             return partial(refuse, InputError(item.problem))
-        return partial(self.engine.scf, item.crystal, id=item.id, folder=folder)
+        return partial(with_origin, partial(self.engine.scf, item.crystal, id=item.id, folder=folder), item.origin)
 
 
 @dataclasses.dataclass(frozen=True)

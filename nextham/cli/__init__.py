@@ -7,7 +7,21 @@ from typing import Annotated
 import typer
 
 from nextham import __version__
-from nextham.cli import abacus, campaign, configuration, data, engine, fit, infer, species, structures
+from nextham.cli import (
+    abacus,
+    campaign,
+    configuration,
+    data,
+    distribute,
+    engine,
+    exchange,
+    explain,
+    fit,
+    infer,
+    species,
+    split,
+    structures,
+)
 from nextham.console import run
 
 app = typer.Typer(
@@ -18,7 +32,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for module in (structures, abacus, engine, campaign, data, fit, infer, species, configuration):
+for module in (
+    structures,
+    abacus,
+    exchange,
+    engine,
+    campaign,
+    data,
+    split,
+    distribute,
+    fit,
+    infer,
+    explain,
+    species,
+    configuration,
+):
     module.register(app)
 
 

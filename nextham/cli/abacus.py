@@ -1,8 +1,7 @@
-"""The commands ``import-abacus`` and ``export``: between ABACUS's files and stores."""
+"""The command ``import-abacus``: from ABACUS's files to stores."""
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -16,13 +15,6 @@ if TYPE_CHECKING:
     from nextham.dft.abacus.reader import FinishedRun
 
 
-class Format(StrEnum):
-    """How exported matrices are written."""
-
-    ABACUS = "abacus"
-    ABACUS_311 = "abacus-3.11"
-
-
 class Operator(StrEnum):
     """Operators of a record."""
 
@@ -32,9 +24,8 @@ class Operator(StrEnum):
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the command."""
     app.command("import-abacus")(import_abacus)
-    app.command("export")(export)
 
 
 def import_abacus(  # noqa: PLR0913  (options)
@@ -91,48 +82,3 @@ def _finished_runs(cases: list[Path], h0_dir: Path | None, scf_dir: Path | None,
     if missing := [case for case in cases if not case.exists()]:
         raise InputError(f"there is no {missing[0]}")
     return [FinishedRun(id or case_id(case), case=case) for case in cases]
-
-
-def export(  # noqa: PLR0913, PLR0917  (one argument per option)
-    store: Annotated[Path, typer.Argument(help="A store: a dataset or a prediction.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder that gets one folder per structure.")],
-    format: Annotated[Format, typer.Option(help="Layout of the matrix files.")] = Format.ABACUS,
-    id: Annotated[list[str] | None, typer.Option(help="Structures; by default all.")] = None,
-    operator: Annotated[list[Operator] | None, typer.Option(help="Operators; by default all there are.")] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files of the same names in folders that exist.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Write operators as ABACUS matrix files with STRU, for ABACUS and pyatb.
-
-    H(R) and S(R) have the names that ABACUS gives them; H0(R) is data-H0R-sparse_SPIN0.csr (abacus) or h0rs1_nao.csr
-    (abacus-3.11). All are nspin 4 matrices in Ry. A structure that cannot be exported is told, the rest goes on.
-    """
-    from nextham.console import track
-    from nextham.data.store import Store
-    from nextham.dft.abacus.csr import CsrLayout
-    from nextham.dft.abacus.export import export_folder, refuse_used
-    from nextham.exceptions import NexthamError, WriteError
-
-    opened = Store(store)
-    names = opened.known(id or opened.ids)
-    if not overwrite:
-        refuse_used([output / name for name in names])
-    files = {}
-    for name in track(names, "export"):
-        try:
-            system = opened.read(name)
-            files[name] = export_folder(
-                system, output / name, operators=tuple(operator or ()), layout=CsrLayout(format.value)
-            )
-        except WriteError:
-            raise
-        except NexthamError as error:
-            typer.echo(f"failed: {error}", err=True)
-    if as_json:
-        typer.echo(json.dumps({name: [str(f) for f in written] for name, written in files.items()}, indent=1))
-    else:
-        typer.echo(f"{output}: {len(files)} structures")
-    if len(files) < len(names):
-        raise NexthamError(f"{len(names) - len(files)} of {len(names)} structures of {store} were not exported")

@@ -1,4 +1,4 @@
-"""The commands ``info``, ``show``, ``pack``, ``split`` and ``verify``."""
+"""The commands ``info``, ``show``, ``pack`` and ``verify``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-StorePath = Annotated[Path, typer.Argument(help="A store.")]
+StorePath = Annotated[str, typer.Argument(help="A store: a folder, or an address (https, s3, hf).")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Settings = Annotated[str | None, typer.Option("--settings", help="YAML file, or YAML/JSON text.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
@@ -15,7 +15,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (info, show, pack, split, verify):
+    for command in (info, show, pack, verify):
         app.command()(command)
 
 
@@ -32,9 +32,9 @@ def info(
     opened = Store(store)
     facts = store_facts(opened)
     if split is not None:
-        subsets = Split.load(split).checked(opened.ids, str(store)).ids
+        subsets = Split.load(split).checked(opened.ids, store).ids
         facts["split"] = {name: len(ids) for name, ids in subsets.items()}
-    _print(facts, str(store), as_json)
+    _print(facts, store, as_json)
 
 
 def show(
@@ -48,7 +48,7 @@ def show(
 
 
 def pack(
-    stores: Annotated[list[Path], typer.Argument(help="Stores.")],
+    stores: Annotated[list[str], typer.Argument(help="Stores: folders or addresses.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The store to write.")],
     settings: Settings = None,
     overwrite: Overwrite = False,
@@ -62,36 +62,9 @@ def pack(
     typer.echo(f"{output}: {len(Store(output))} structures from {len(stores)} stores")
 
 
-def split(
-    store: StorePath,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The JSON file to write.")],
-    settings: Settings = None,
-    shorten: Annotated[
-        Path | None, typer.Option(help="Draw no split, but take a part of this one's list train: --size structures.")
-    ] = None,
-    size: Annotated[int | None, typer.Option(help="With --shorten: how many structures stay.")] = None,
-) -> None:
-    """Divide the structures of a store into training, validation and test sets."""
-    from nextham.console import load_settings
-    from nextham.data.settings import SplitSettings
-    from nextham.data.splits import Split, make_split, shortened
-    from nextham.data.store import Store
-    from nextham.exceptions import InputError
-
-    chosen, opened = load_settings(SplitSettings, settings), Store(store)
-    if (shorten is None) != (size is None):
-        raise InputError("--shorten and --size belong together; give both or neither")
-    if shorten is not None and size is not None:
-        whole = Split.load(shorten).checked(opened.ids, str(store))
-        made = shortened(whole, "train", size, manifest=opened.manifest, seed=chosen.seed)
-    else:
-        made = make_split(opened.manifest, chosen)
-    made.save(output)
-    typer.echo(f"{output}: " + ", ".join(f"{name} {len(ids)}" for name, ids in made.ids.items()))
-
-
 def verify(
-    store: Annotated[Path, typer.Argument(help="A store; with --pyabacus also a structure file.")],
+    store: Annotated[str, typer.Argument(help="A store: a folder or an address; with --pyabacus also a crystal.")],
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes.")] = 1,
     pyabacus: Annotated[
         bool, typer.Option("--pyabacus", help="Compare S(R) with the two-centre integrals of ABACUS's Python binding.")
     ] = False,
@@ -101,16 +74,19 @@ def verify(
     id: Annotated[list[str] | None, typer.Option(help="With --pyabacus: structures; by default all.")] = None,
     tolerance: Annotated[float, typer.Option(min=0, help="With --pyabacus: largest difference of S.")] = 1e-6,
 ) -> None:
-    """Compare every file and record of a store with the checksum it was written with."""
+    """Compare every file and record of a store with the checksum it was written with.
+
+    What a download brought is mended by the same download again.
+    """
     if pyabacus:
-        _verify_overlaps(store, species, id or [], tolerance)
+        _verify_overlaps(Path(store), species, id or [], tolerance)
         return
     from nextham.data.store import Store
     from nextham.data.verify import verify as verified
     from nextham.exceptions import InputError
 
     opened = Store(store)
-    problems = verified(opened)
+    problems = verified(opened, jobs=jobs)
     for problem in problems:
         typer.echo(problem)
     if problems:

@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 
 def train(  # noqa: PLR0913, PLR0917  (one argument per option)
-    store: Annotated[Path, typer.Argument(help="Store with H0, S and H.")],
+    store: Annotated[str, typer.Argument(help="Store with H0, S and H: a folder or an address.")],
     split: Annotated[Path, typer.Option("--split", help="Split file with lists train and val.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for best, last, log.csv and the state.")],
     settings: Annotated[
@@ -45,7 +45,7 @@ def train(  # noqa: PLR0913, PLR0917  (one argument per option)
 
 
 def finetune(  # noqa: PLR0913, PLR0917  (one argument per option)
-    store: Annotated[Path, typer.Argument(help="Store with H0, S and H.")],
+    store: Annotated[str, typer.Argument(help="Store with H0, S and H: a folder or an address.")],
     checkpoint: Annotated[Path, typer.Option("--checkpoint", help="Checkpoint folder to start from, e.g. DIR/best.")],
     split: Annotated[Path, typer.Option("--split", help="Split file with lists train and val.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for best, last, log.csv and the state.")],

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from nextham.campaign.prediction import Query, Report
     from nextham.data.ledger import Entry
+    from nextham.data.remote import Location
     from nextham.dft.lcao.settings import LCAOSettings
     from nextham.dft.species.source import SpeciesSource
     from nextham.predict import Predictor
@@ -46,10 +47,10 @@ def register(app: typer.Typer) -> None:
 def predict(  # noqa: PLR0913  (options)
     *,
     source: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
-            help="A store with H0 and S; or crystals (.cif, .vasp, .extxyz, POSCAR, STRU, or folders that hold them), "
-            "whose S and H0 the embedded engine computes."
+            help="A store with H0 and S, a folder or an address; or crystals (.cif, .vasp, .extxyz, POSCAR, STRU, or "
+            "folders that hold them), whose S and H0 the embedded engine computes."
         ),
     ],
     checkpoint: Annotated[
@@ -105,6 +106,12 @@ def predict(  # noqa: PLR0913  (options)
         bool,
         typer.Option("--other-species", help="Predict with pseudopotentials or orbitals that were not trained on."),
     ] = False,
+    unseen_elements: Annotated[
+        bool,
+        typer.Option(
+            "--unseen-elements", help="Predict elements that were not trained on, as the mean of those that were."
+        ),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print sizes and memory, and compute nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -118,6 +125,7 @@ def predict(  # noqa: PLR0913  (options)
     """
     from nextham.campaign import Target
     from nextham.campaign.prediction import plan, predict_all
+    from nextham.data.remote import located
     from nextham.physics.nearnull import FLOOR
     from nextham.predict import Predictor
     from nextham.predict.plot import check_bands
@@ -126,17 +134,24 @@ def predict(  # noqa: PLR0913  (options)
         check_bands(bands)
     floor = FLOOR if overlap_floor is None else overlap_floor
     predictor = Predictor(
-        checkpoint, device=device.value, max_memory_gb=max_memory_gb, other_species=other_species, floor=floor
+        checkpoint,
+        device=device.value,
+        max_memory_gb=max_memory_gb,
+        other_species=other_species,
+        unseen_elements=unseen_elements,
+        floor=floor,
     )
-    if _is_store(source):
+    places = [located(each) for each in source]
+    if _is_store(places):
         given = {"--settings": settings, "--species": species, "--species-lock": species_lock}
         _refuse({**given, "--pseudo-dir": pseudo_dir, "--orbital-dir": orbital_dir}, "a store has its S and H0")
-        queries = _of_store(source[0], predictor, (split, subset, id or []), supercell)
+        queries = _of_store(places[0], predictor, (split, subset, id or []), supercell)
     else:
         _refuse({"--split": split}, "a split is of a store, but crystals are given")
         options = folders_of(pseudo_dir, orbital_dir)
         chosen, found = chosen_engine(settings, EngineName.LCAO, options, (species, species_lock))
-        queries = _of_files(source, predictor, (chosen.lcao, found), id or [], supercell)
+        files = [place for place in places if isinstance(place, Path)]
+        queries = _of_files(files, predictor, (chosen.lcao, found), id or [], supercell)
     if dry_run:
         _print_plan(*plan(queries, predictor), as_json)
         return
@@ -144,11 +159,11 @@ def predict(  # noqa: PLR0913  (options)
     _print_report(report, as_json)
 
 
-def _is_store(source: Sequence[Path]) -> bool:
+def _is_store(source: Sequence[Location]) -> bool:
     from nextham.data.layout import ABOUT
     from nextham.exceptions import InputError
 
-    stores = [path for path in source if (path / ABOUT).is_file()]
+    stores = [path for path in source if not isinstance(path, Path) or (path / ABOUT).is_file()]
     if stores and len(source) > 1:
         raise InputError(f"{stores[0]} is a store: predict it alone, or give crystals only")
     return bool(stores)
@@ -163,7 +178,7 @@ def _refuse(options: dict[str, object], why: str) -> None:
 
 
 def _of_store(
-    path: Path,
+    path: Location,
     predictor: Predictor,
     which: tuple[Path | None, str, Sequence[str]],
     repeats: tuple[int, int, int] | None,

@@ -63,7 +63,14 @@ class Provenance:
     converged: bool | None = None
     scf_steps: int | None = None
     scf_drho: float | None = None
-    wall_time_s: float | None = None
+    wall_time_s: float | None = None  # of all runs together
+    h0_wall_s: float | None = None  # until H0 was there
+    scf_wall_s: float | None = None  # of the self-consistent run, from its start
+    h0_cpu_s: float | None = None  # the same over all threads
+    scf_cpu_s: float | None = None
+    pair_cutoff_ang: float | None = None  # the source left out farther pairs, though its operators may reach farther
+    precision_ev: float | None = None  # of H and H0, where the source rounded them (float32)
+    notes: str = ""  # what was found out, converted or mended on the way here
     input_sha256: str = ""
     pseudopotentials: Mapping[str, str] = dataclasses.field(default_factory=dict)  # element: name or sha256
     orbitals: Mapping[str, str] = dataclasses.field(default_factory=dict)  # element: name or sha256

@@ -46,9 +46,9 @@ def spectral_facts(
     if not has_h:
         skipped |= dict.fromkeys(("electron-count", "bands"), "there is no H")
         span = np.array([scipy.linalg.eigvalsh(s[0])[[0, -1]] for s in bloch_sum(system, "overlap", k)])
-        return {"mesh": mesh, **_overlap_range(system, k, span, settings)}
+        return {"mesh": mesh, **_overlap_range(system, k, span, settings, skipped)}
     solved = eigenproblem(system, k)
-    facts: dict[str, Any] = {"mesh": mesh, **_overlap_range(system, k, solved.overlap_range, settings)}
+    facts: dict[str, Any] = {"mesh": mesh, **_overlap_range(system, k, solved.overlap_range, settings, skipped)}
     facts |= _electrons(system, solved.energies, weight, settings, skipped)
     if levels is None or not len(levels.k):
         skipped["bands"] = "there are no printed levels"
@@ -68,9 +68,16 @@ def k_mesh(cell: NDArray[np.float64], spacing_inv_ang: float) -> tuple[int, int,
 
 
 def _overlap_range(
-    system: LCAOSystem, k: NDArray[np.float64], span: NDArray[np.float64], settings: CheckSettings
+    system: LCAOSystem,
+    k: NDArray[np.float64],
+    span: NDArray[np.float64],
+    settings: CheckSettings,
+    skipped: dict[str, str],
 ) -> dict[str, float]:
-    lowest = float(span[:, 0].min())
+    lowest, cutoff = float(span[:, 0].min()), system.meta[0].pair_cutoff_ang
+    if lowest <= settings.overlap_min and cutoff is not None:
+        skipped["overlap-positive"] = f"pairs beyond {cutoff:g} Å were left out before they came here"
+        return {"overlap_min": lowest}
     if lowest <= settings.overlap_min:
         where = np.round(k[int(np.argmin(span[:, 0]))], 4).tolist()
         raise CheckError(

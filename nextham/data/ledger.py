@@ -40,8 +40,10 @@ class Ledger:
     {'ok': 1, 'unconverged': 1}
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, text: str | None = None) -> None:
+        """Args: path: the file; text: what it holds, where nothing is read from the file or written to it."""
         self.path = Path(path)
+        self._text = text
 
     def success(self, id: str, stage: str, **facts: Any) -> None:
         """Note that a stage went well, with what was measured."""
@@ -76,10 +78,10 @@ class Ledger:
         Raises:
             InputError: if a line is not an event. Lines that were cut off are left out.
         """
-        if not self.path.is_file():
+        if self._text is None and not self.path.is_file():
             return []
         found = []
-        lines = self.path.read_text().split("\n")
+        lines = (self.path.read_text() if self._text is None else self._text).split("\n")
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
@@ -106,6 +108,7 @@ class Ledger:
         Raises:
             WriteError: if the file cannot be written.
         """
+        assert self._text is None, "a ledger elsewhere is only read"
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         stamped = dataclasses.replace(entry, time=entry.time or now)
         line = json.dumps({k: v for k, v in vars(stamped).items() if v not in ("", (), {})}, default=str) + "\n"

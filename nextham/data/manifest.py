@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from nextham.core import Structure, symbol
 from nextham.data.certificate import Certificate
 from nextham.data.record import Record
+from nextham.data.remote import Location
 from nextham.exceptions import InputError
 from nextham.physics.symmetry import space_group
 
@@ -47,7 +49,7 @@ def write_manifest(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     table.to_parquet(path, index=False)
 
 
-def read_manifest(path: Path, ids: Sequence[str]) -> pd.DataFrame:
+def read_manifest(path: Location, ids: Sequence[str]) -> pd.DataFrame:
     """Return the manifest of a store with these ids.
 
     Raises:
@@ -56,7 +58,9 @@ def read_manifest(path: Path, ids: Sequence[str]) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        table = pd.read_parquet(path)
+        table = pd.read_parquet(path if isinstance(path, Path) else BytesIO(path.read_bytes()))
+    except InputError:
+        raise
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"the manifest {path} cannot be read ({reason}); pack the store again") from None

@@ -7,6 +7,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from nextham.core import atomic_number
+from nextham.exceptions import InputError
 from nextham.physics.spin import TIME_REVERSAL_NOISE_EV
 
 
@@ -77,6 +79,70 @@ class CheckSettings(BaseModel):
     )
 
 
+class HeldOutSettings(BaseModel):
+    """Lists of structures outside the distribution of the training set; what is not set makes no list."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    elements: tuple[str, ...] = Field(
+        default=(), description="ood-element: every structure with one of these elements."
+    )
+    prototypes: tuple[str, ...] = Field(
+        default=(),
+        description="ood-prototype: every structure of these prototypes (B3, or a label like AB_cF8_216_a_c).",
+    )
+    prototype_share: float | None = Field(
+        default=None, gt=0, lt=1, description="ood-prototype: prototypes drawn until this share of all structures."
+    )
+    atoms_above: int | None = Field(default=None, ge=1, description="ood-size: structures with more atoms than this.")
+    size_share: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="ood-size: the largest structures, of one size together, about this share.",
+    )
+    heavy_above: int | None = Field(
+        default=None, ge=1, le=117, description="ood-heavy: structures with an element of a larger atomic number; 54."
+    )
+    strain_above: float | None = Field(
+        default=None,
+        gt=0,
+        description="ood-strain: structures whose volume differs from that of their unstrained crystal by a larger "
+        "fraction.",
+    )
+    strain_share: float | None = Field(
+        default=None, gt=0, lt=1, description="ood-strain: the most strained structures, about this share."
+    )
+
+    @property
+    def lists(self) -> tuple[str, ...]:
+        """Names of the lists that are made."""
+        made = {
+            "ood-element": bool(self.elements),
+            "ood-prototype": bool(self.prototypes) or self.prototype_share is not None,
+            "ood-size": self.atoms_above is not None or self.size_share is not None,
+            "ood-heavy": self.heavy_above is not None,
+            "ood-strain": self.strain_above is not None or self.strain_share is not None,
+        }
+        return tuple(name for name, wanted in made.items() if wanted)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for one, other in (
+            ("prototypes", "prototype_share"),
+            ("atoms_above", "size_share"),
+            ("strain_above", "strain_share"),
+        ):
+            if getattr(self, one) and getattr(self, other) is not None:
+                raise ValueError(f"{one} and {other} say the same thing in two ways; keep one")
+        for name in self.elements:
+            try:
+                atomic_number(name)
+            except InputError as error:
+                raise ValueError(str(error)) from None
+        return self
+
+
 class SplitSettings(BaseModel):
     """How structures are divided into training, validation and test sets."""
 
@@ -92,14 +158,28 @@ class SplitSettings(BaseModel):
         description="Structures are exchanged until every element of the other splits also occurs in the largest one: "
         "a model is not asked about an element that it never saw.",
     )
-    group: Literal["structure", "crystal"] = Field(
+    group: Literal["structure", "crystal", "geometry"] = Field(
         default="structure",
-        description="What stays in one subset: each structure by itself, or all copies of a crystal, whose ids differ "
-        "in the number after the last hyphen alone (GaAs-B3-0, GaAs-B3-1; not for ids like mp-149).",
+        description="What stays in one subset: each structure by itself; crystal: all copies of a crystal, whose ids "
+        "differ in the number after the last hyphen alone (GaAs-B3-0, GaAs-B3-1; not for ids like mp-149); geometry: "
+        "all structures that are one crystal, strained, rattled or in a supercell, whatever their ids.",
+    )
+    held_out: HeldOutSettings = Field(
+        default_factory=HeldOutSettings, description="Lists outside the distribution of the others, taken out first."
     )
     id_files: dict[str, Path] = Field(
         default={}, description="Text files with one id a line for each split; replaces the draw when given."
     )
+    missing: Literal["leave-out", "refuse"] = Field(
+        default="leave-out",
+        description="Ids of `id_files` that the dataset does not hold: left out, counted and named; or refused.",
+    )
+    audit: bool = Field(
+        default=True,
+        description="Look for structures that stand in two lists, nearly the same or as perturbed copies, and list "
+        "them in the split file.",
+    )
+    strict: bool = Field(default=False, description="Refuse a split that leaks.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from nextham.console import track
 from nextham.core import BlockMatrix, LCAOSystem, OrbitalBasis, Provenance
 from nextham.data.certificate import Certificate
-from nextham.data.layout import ABOUT, LEDGER, MANIFEST, SCHEMA_VERSION, SHARD_NAME
+from nextham.data.layout import ABOUT, LEDGER, MANIFEST, SHARD_NAME, check_version
 from nextham.data.ledger import Ledger
 from nextham.data.record import Record, available, lacks
+from nextham.data.remote import Location, located
 from nextham.data.settings import StoreSettings
 from nextham.data.writer import StoreWriter
 from nextham.exceptions import InputError
+from nextham.files import check_plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,16 +30,20 @@ __all__ = ["Store", "StoreWriter", "merge_stores"]
 
 
 class Store:
-    """A folder of systems: ``store["GaAs-1"]`` or ``store[0]`` is one structure's LCAOSystem."""
+    """A folder of systems: ``store["GaAs-1"]`` or ``store[0]`` is one structure's LCAOSystem.
 
-    def __init__(self, path: str | Path) -> None:
+    The folder may be behind an address (https, s3, hf): then a structure's numbers are fetched when it is read.
+    """
+
+    def __init__(self, path: str | Location) -> None:
         """Open a store; nothing but its description is read until a structure is asked for.
 
         Raises:
             InputError: if the folder is not a whole store of a version that this program reads.
         """
-        self.path = Path(path)
-        self.about = _read_about(self.path)
+        self.path = located(path)
+        self.about = read_about(self.path)
+        self._check_shards()
         self.shards: tuple[dict[str, Any], ...] = tuple(self.about["shards"])
         self.basis = OrbitalBasis.parse(self.about["basis"])
         self.h0_definition: str = self.about["h0_definition"]
@@ -59,7 +65,9 @@ class Store:
     def ledger(self) -> Ledger | None:
         """What happened to each structure on its way here, if that was recorded."""
         path = self.path / LEDGER
-        return Ledger(path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        return Ledger(path) if isinstance(path, Path) else Ledger(LEDGER, text=path.read_text())
 
     def read(self, id: str | int, operators: Collection[str] | None = None) -> LCAOSystem:
         """Return one structure with the named operators, or with all that it has.
@@ -79,6 +87,11 @@ class Store:
         """Return one structure as it is stored."""
         shard, row = self._find(id)
         return shard.record(row)
+
+    def records(self) -> Iterator[Record]:
+        """Yield all structures as they are stored, in the order of ``ids``."""
+        for number, about in enumerate(self.shards):
+            yield from self.shard(number).records(range(len(about["ids"])))
 
     def correction(self, id: str | int) -> BlockMatrix:
         """Return H - H0 of one structure, without reading anything else."""
@@ -109,7 +122,7 @@ class Store:
     def checksum(self, id: str | int) -> str:
         """Return the sha256 of one structure's record as it was written."""
         shard, row = self._find(id)
-        return str(shard.about(row)["sha256"])
+        return str(shard.about(row).get("sha256", ""))  # none: nobody sealed it
 
     def known(self, ids: Sequence[str]) -> tuple[str, ...]:
         """Return ids if the store lists all of them.
@@ -133,6 +146,11 @@ class Store:
             self._open[number] = Shard(self.path / about["name"], self.basis, about["ids"])
         return self._open[number]
 
+    def _check_shards(self) -> None:
+        for shard in self.about["shards"]:
+            if isinstance(self.path, Path) and not (self.path / shard["name"] / "zarr.json").is_file():
+                raise InputError(f"{self.path} lacks {shard['name']} ({len(shard['ids'])} structures); fetch it again")
+
     def _find(self, id: str | int) -> tuple[Shard, int]:
         if not isinstance(id, str):
             id = self.ids[id]
@@ -152,7 +170,7 @@ class Store:
     def __iter__(self) -> Iterator[LCAOSystem]:
         return (self.read(id) for id in self.ids)
 
-    def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
+    def __reduce__(self) -> tuple[type[Store], tuple[Location]]:
         return Store, (self.path,)  # worker processes open the files themselves
 
     def __repr__(self) -> str:
@@ -172,32 +190,47 @@ def merge_stores(
         InputError: if two stores hold one id, or differ in H0 definition or in an element's basis.
     """
     stores = [Store(path) for path in paths]
-    places = [(store, id) for store in stores for id in store.ids]
+    records = (record for store in stores for record in store.records())
     with StoreWriter(out, settings=settings, overwrite=overwrite) as writer:
-        for store, id in track(places, f"packing {out}"):
-            writer.add_record(store.record(id))
+        for record in track(records, f"packing {out}", total=sum(map(len, stores))):
+            writer.add_record(record)
         for entry in (entry for store in stores if store.ledger for entry in store.ledger.entries()):
             writer.ledger.add(entry)
 
 
-def _read_about(path: Path) -> dict[str, Any]:
+def read_about(path: Location) -> dict[str, Any]:
+    """Return what store.json says.
+
+    Raises:
+        InputError: if there is none, it is damaged, or of a version that this program does not read.
+    """
     file = path / ABOUT
-    if not file.is_file():
-        what = "is not a store: it has no store.json" if path.exists() else "does not exist"
-        raise InputError(f"{path} {what}; give the folder that a command wrote with -o")
+    if isinstance(path, Path):
+        _check_files(path)
     try:
         about: dict[str, Any] = json.loads(file.read_text())
         version = about["schema_version"]
-    except (ValueError, KeyError, TypeError) as error:
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{file} is damaged ({error}); fetch or pack the store again") from None
-    if version != SCHEMA_VERSION:
-        raise InputError(
-            f"{path} is a store of version {version}, this program reads version {SCHEMA_VERSION}; "
-            "use the nextham that wrote it, or pack it again"
-        )
+    check_version(version, about.get("code_version", "?"), path)
+    for key, kind, what in (("basis", str, "text"), ("h0_definition", str, "text"), ("shards", list, "a list")):
+        if not isinstance(about.get(key), kind):
+            raise InputError(f"{file}: {key} must be {what}; pack the store again, or write it as docs/dataset.md says")
     for shard in about["shards"]:
+        if not (isinstance(shard, dict) and isinstance(shard.get("name"), str) and isinstance(shard.get("ids"), list)):
+            raise InputError(f"{file}: each of shards needs a name and a list of ids; pack the store again")
         if not SHARD_NAME.fullmatch(shard["name"]):
             raise InputError(f"{file} names the shard {shard['name']!r}, which is not a name like shard-00000.zarr")
-        if not (path / shard["name"] / "zarr.json").is_file():
-            raise InputError(f"{path} lacks {shard['name']} ({len(shard['ids'])} structures); fetch it again")
-    return about
+    shards = [{"bytes": 0, "sha256": "", **shard} for shard in about["shards"]]  # absent where nobody sealed the store
+    return {"code_version": "?", **about, "shards": shards}
+
+
+def _check_files(path: Path) -> None:
+    if not (path / ABOUT).is_file():
+        what = "is not a store: it has no store.json" if path.exists() else "does not exist"
+        raise InputError(f"{path} {what}; give the folder that a command wrote with -o")
+    for own in (path / ABOUT, path / MANIFEST, path / LEDGER):
+        if own.exists():
+            check_plain(own)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nextham.core import BlockMatrix
-from nextham.data.layout import SCHEMA_VERSION
+from nextham.data.layout import ORIGIN, SCHEMA_VERSION
 from nextham.data.record import ROWS, Record, rows_of_mask
 from nextham.data.store import Store
 
@@ -38,9 +40,18 @@ def store_facts(store: Store) -> dict[str, Any]:
         "layout version": SCHEMA_VERSION,
         "written by": f"nextham {store.about['code_version']}",
     }
-    if store.ledger is not None:
-        facts["ledger"] = store.ledger.summary()
+    if (ledger := store.ledger) is not None:
+        facts["ledger"] = ledger.summary()
+    if isinstance(store.path, Path) and (store.path / ORIGIN).is_file():
+        facts["downloaded from"] = _origin(store.path / ORIGIN)
     return facts
+
+
+def _origin(file: Path) -> str:
+    try:
+        return str(json.loads(file.read_text())["source"])
+    except (ValueError, KeyError, TypeError):
+        return f"{file.name} is damaged"
 
 
 def record_facts(store: Store, id: str) -> dict[str, Any]:

@@ -142,7 +142,8 @@ class StoreWriter:
     def _flush(self) -> None:
         if not self._waiting:
             return
-        from nextham.data.shard import content_of, write_shard
+        from nextham.data.checksums import content_of
+        from nextham.data.shard_write import write_shard
 
         name = self._shard_name
         try:

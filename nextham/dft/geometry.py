@@ -1,4 +1,4 @@
-"""What every engine makes of a cell: its k mesh; and what none is asked to compute: overlapping atoms, absurd cells."""
+"""What every engine makes of a cell: atoms folded into it as ABACUS folds them, its k mesh; and what none computes."""
 
 from __future__ import annotations
 
@@ -29,6 +29,16 @@ def mesh_of_spacing(cell: NDArray[np.float64], spacing: float) -> tuple[int, int
     lengths = 2 * np.pi * np.linalg.norm(np.linalg.inv(cell), axis=0)
     n1, n2, n3 = (max(1, int(min(b / spacing, _COUNTLESS) + 1)) for b in lengths.tolist())
     return n1, n2, n3
+
+
+def folded(fractional: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return coordinates in [0, 1) bit for bit as ABACUS folds them: x -> (x + 10000) - int(x + 10000).
+
+    Adding 10000 rounds: -1e-17 becomes 0, -1e-9 becomes 0.999999999. All R labels refer to the result.
+    """
+    high = np.asarray(fractional, dtype=np.float64) + 10000.0
+    inside: NDArray[np.float64] = high - np.trunc(high)
+    return inside
 
 
 def check_geometry(structure: Structure, id: str) -> None:

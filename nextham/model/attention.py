@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nextham.model.irreps import Hidden
-from nextham.model.layers import EdgeLinear, IrrepLinear, Norm, TraceGrad, on_scalars, perceptron, sum_into
+from nextham.model.layers import EdgeLinear, IrrepLinear, Norm, TraceGrad, on_scalars, perceptron, spread, sum_into
 from nextham.model.settings import ModelSettings
 
 
@@ -18,17 +18,20 @@ class Edges:
 
     i: Tensor  # (n_edges,) receiver
     j: Tensor  # (n_edges,) sender
-    wigner: tuple[Tensor, ...]  # D_l: edge frame to global frame
+    turn: Tensor  # (n_edges, dim, dim) orthogonal: global frame to edge frame
     envelope: Tensor  # (n_edges,) of the graph cutoff and of the overlap
     invariants: Tensor  # (n_edges, n) distance and elements
 
 
 class Frame(nn.Module):
-    """Takes features from the global frame to each edge's frame and back."""
+    """The way from the global frame to each edge's: rotations of all irreps and the order of the edge frame at once.
+
+    As one dense matrix per edge: a block for each irrep has 4 to 8 times fewer products, but as many small matrices
+    of other shapes, which take ten times longer on a CPU.
+    """
 
     order: Tensor
     sign: Tensor
-    back: Tensor
 
     def __init__(self, hidden: Hidden) -> None:
         super().__init__()
@@ -36,48 +39,67 @@ class Frame(nn.Module):
         self.hidden = hidden
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("sign", sign[:, None], persistent=False)
-        self.register_buffer("back", torch.argsort(order), persistent=False)
 
-    @property
-    def irrep_of(self) -> Tensor:
-        """Index of the irrep of each component in the edge frame."""
-        return torch.from_numpy(self.hidden.irrep_of)[self.order.cpu()]
+    def forward(self, wigner: tuple[Tensor, ...]) -> Tensor:
+        """D_l (n_edges, 2l + 1, 2l + 1), edge frame to global frame -> ``Edges.turn``."""
+        dim = self.hidden.dim
+        turn = wigner[0].new_zeros(len(wigner[0]), dim, dim)
+        for irrep, rows in self.hidden.slices.items():
+            turn[:, rows, rows] = wigner[irrep.l].transpose(1, 2)
+        return turn.index_select(1, self.order) * self.sign.to(turn.dtype)
 
-    def enter(self, x: Tensor, wigner: tuple[Tensor, ...]) -> Tensor:
-        """Global frame to edge frame."""
-        return self.hidden.rotate(x, wigner, inverse=True)[:, self.order] * self.sign.to(x.dtype)
 
-    def leave(self, x: Tensor, wigner: tuple[Tensor, ...]) -> Tensor:
-        """Edge frame to global frame."""
-        return self.hidden.rotate((x * self.sign.to(x.dtype))[:, self.back], wigner)
+def enter(x: Tensor, turn: Tensor) -> Tensor:
+    """Global frame to edge frame."""
+    return torch.bmm(turn, x)
+
+
+def leave(x: Tensor, turn: Tensor) -> Tensor:
+    """Edge frame to global frame."""
+    return torch.bmm(turn.transpose(1, 2), x)
+
+
+class Attention(nn.Module):
+    """α = envelope exp(logit) / (1 + Σ_j envelope exp(logit)) of each edge, per head.
+
+    The 1 in the denominator lets an atom listen to nobody and keeps α continuous when a neighbour enters. α' is α
+    without the envelope in the numerator, times a typical number of neighbours. A module, so that hooks see α.
+    """
+
+    def forward(self, logits: Tensor, edges: Edges, n_atoms: int) -> tuple[Tensor, Tensor]:
+        """Logits (n_edges, n_heads) -> α and α' of the same shape."""
+        weight = torch.exp(10 * torch.tanh(logits / 10))  # bounded, so that no maximum has to be subtracted
+        inside = weight * edges.envelope[:, None]
+        total = (1 + sum_into(n_atoms, edges.i, inside)).index_select(0, edges.i)
+        return inside / total, _NEIGHBOURS * weight / total
 
 
 class Block(nn.Module):
     """Attention block with explicit edge features.
 
     v = Φ(x_i, x_j, e) in the edge's frame; logit = q_i · v + b(d, Z_i, Z_j, scalars of v);
-    α = envelope exp(logit) / (1 + Σ_j envelope exp(logit)); x_i += Σ_j α v; e += α' v, where α' lacks
-    the envelope, so that edges beyond the graph cutoff are still refined. The 1 in the denominator
-    lets an atom listen to nobody and keeps α continuous when a neighbour enters.
+    x_i += Σ_j α v; e += α' v, where α' lacks the envelope, so that edges beyond the graph cutoff are still refined.
     """
 
-    edge_irreps: Tensor
-    node_irreps: Tensor
+    head: Tensor  # (channels,) of each channel
+    edge_irreps: Tensor  # (dim,) of each component, edge frame
+    node_irreps: Tensor  # (dim,) global frame
 
     def __init__(self, hidden: Hidden, settings: ModelSettings, n_invariants: int, *, stage: int = 2) -> None:
         super().__init__()
         c, self.n_heads = settings.channels, settings.n_heads
         n_irreps = self.n_irreps = len(hidden.irreps)
-        self.frame = Frame(hidden)
-        edge_irreps, node_irreps = self.frame.irrep_of, torch.from_numpy(hidden.irrep_of)
+        edge_irreps, node_irreps = (torch.from_numpy(a) for a in (hidden.edge_irrep_of, hidden.irrep_of))
         self.node_norm, self.edge_norm = Norm(node_irreps, c), Norm(edge_irreps, c)
         self.query = IrrepLinear(hidden, c, c)
         self.mix = EdgeLinear(hidden, 3 * c, c, stage=stage)
         self.gates = perceptron(n_invariants + c, settings.width, n_irreps * c + c + self.n_heads)
         self.value = EdgeLinear(hidden, c, c, stage=stage)
+        self.attention = Attention()
         self.to_node, self.to_edge = IrrepLinear(hidden, c, c), EdgeLinear(hidden, c, c, stage=stage)
         self.node_inner, self.node_outer = IrrepLinear(hidden, c, c), IrrepLinear(hidden, c, c)
         self.node_gates = perceptron(c, settings.width, n_irreps * c)
+        self.register_buffer("head", torch.arange(self.n_heads).repeat_interleave(c // self.n_heads), persistent=False)
         self.register_buffer("edge_irreps", edge_irreps, persistent=False)
         self.register_buffer("node_irreps", node_irreps, persistent=False)
         self.trace_grad = settings.trace_grad
@@ -102,18 +124,18 @@ class Block(nn.Module):
         It is exact for a part of the edges that holds all those of its receivers.
         """
         c = e.shape[2]
-        receiver = self.frame.enter(offered[edges.i], edges.wigner)
-        sender = self.frame.enter(offered[:, :, :c][edges.j], edges.wigner)
-        v = self.mix(torch.cat([receiver[:, :, :c], sender, self.edge_norm(e)], dim=2))
+        ends = [offered.index_select(0, edges.i), offered[:, :, :c].index_select(0, edges.j)]
+        receiver, query, sender = enter(torch.cat(ends, dim=2), edges.turn).split_with_sizes([c, c, c], dim=2)
+        v = self.mix(torch.cat([receiver, sender, self.edge_norm(e)], dim=2))
         gates = self.gates(torch.cat([edges.invariants, v[:, 0]], dim=1))
         factors, shifts, bias = gates.split_with_sizes([self.n_irreps * c, c, self.n_heads], dim=1)
-        v = v * factors.reshape(len(v), self.n_irreps, c)[:, self.edge_irreps] + on_scalars(shifts, v.shape[1])
-        heads = (receiver[:, :, c:] * v).sum(dim=1).reshape(len(v), self.n_heads, c // self.n_heads).sum(dim=2)
+        v = v * spread(factors.reshape(len(v), self.n_irreps, c), self.edge_irreps) + on_scalars(shifts, v.shape[1])
+        heads = (query * v).sum(dim=1).reshape(len(v), self.n_heads, c // self.n_heads).sum(dim=2)
         logits = heads / (v.shape[1] * c / self.n_heads) ** 0.5 + bias
         v = self.value(v)
-        message, update = self._weigh(logits, v, edges, n_atoms=len(offered))
-        total = sum_into(len(offered), edges.i, self.frame.leave(message, edges.wigner))
-        e = e + self.to_edge(update)
+        alpha, beta = (spread(a, self.head)[:, None] for a in self.attention(logits, edges, len(offered)))
+        total = sum_into(len(offered), edges.i, leave(alpha * v, edges.turn))
+        e = e + self.to_edge(beta * v)
         if not self.trace_grad:
             return total, e, None
         grown, z = self.edge_gradient(self.edge_norm(e))
@@ -124,21 +146,12 @@ class Block(nn.Module):
         c = x.shape[2]
         x = x + self.to_node(total)
         inner = self.node_inner(self.node_norm(x))
-        opened = self.node_gates(inner[:, 0]).reshape(len(x), self.n_irreps, c)[:, self.node_irreps]
-        x = x + self.node_outer(inner * opened)
+        opened = self.node_gates(inner[:, 0]).reshape(len(x), self.n_irreps, c)
+        x = x + self.node_outer(inner * spread(opened, self.node_irreps))
         if not self.trace_grad:
             return x, None
         grown, z = self.node_gradient(self.node_norm(x))
         return x + grown, z
-
-    def _weigh(self, logits: Tensor, v: Tensor, edges: Edges, *, n_atoms: int) -> tuple[Tensor, Tensor]:
-        """Return α v with and α' v without the envelope in the numerator."""
-        weight = torch.exp(10 * torch.tanh(logits / 10))  # bounded, so that no maximum has to be subtracted
-        inside = weight * edges.envelope[:, None]
-        total = 1 + sum_into(n_atoms, edges.i, inside)
-        split = v.reshape(len(v), v.shape[1], self.n_heads, v.shape[2] // self.n_heads)
-        alpha, beta = ((w / total[edges.i])[:, None, :, None] for w in (inside, weight * _NEIGHBOURS))
-        return (alpha * split).flatten(2), (beta * split).flatten(2)
 
 
 _NEIGHBOURS = 20.0  # typical number of neighbours: edge updates are as large as one message of a uniform attention

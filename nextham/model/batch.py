@@ -3,70 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import cache
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from nextham.core import BlockMatrix, LCAOSystem
-from nextham.model.components import SpinIrreps, spin_irreps, spin_turns, to_rows
-from nextham.model.irreps import BlockIrreps, Irrep, block_irreps, wigner_matrices
+from nextham.model.blocks import Blocks, Group
+from nextham.model.irreps import wigner_matrices
 from nextham.model.labels import aligned_rows, aligned_target, check_finite
 from nextham.model.on_device import OnDevice
 from nextham.model.settings import ModelSettings
-from nextham.model.vocabulary import Kind, Vocabulary
-
-
-@dataclasses.dataclass(frozen=True)
-class Group(OnDevice):
-    """Blocks of one pair of elements."""
-
-    rows: slice  # among all blocks of the list
-    paths: slice  # among all paths of the list
-    layout: SpinIrreps
-    transform: Tensor  # (n_block, n_block) irreps of one spin component = transform @ block
-    turns: tuple[tuple[Tensor, ...], ...]  # how spin couples to L, none for a spin scalar
-    path_of_component: Tensor  # (n_comp,)
-    shell_pair_of_path: Tensor  # (n_paths,)
-    index: Tensor  # (n_rows, n_block) where the blocks stand among the values
-    irreps: dict[str, Tensor]  # operator: (n_rows, n_comp) eV or 1
-
-    @property
-    def segments(self) -> tuple[tuple[Irrep, slice, slice], ...]:
-        """Irreps, each with its components and its paths (within the group)."""
-        return self.layout.segments
-
-    def encode(self, values: Tensor) -> Tensor:
-        """Real rows (n_spin, n_values) of an operator -> irreps of these blocks (n_rows, n_comp)."""
-        return self.layout.couple(values[:, self.index] @ self.transform.to(values.dtype).T, self.turns)
-
-    def decode(self, irreps: Tensor) -> Tensor:
-        """Irreps (n_rows, n_comp) -> blocks (n_spin, n_rows, n_block)."""
-        return self.layout.uncouple(irreps, self.turns) @ self.transform
-
-    def time_reversed(self) -> Group:
-        """Return the blocks of the time-reversed operators."""
-        n = self.layout.n_even
-        return dataclasses.replace(
-            self, irreps={k: torch.cat([v[:, :n], -v[:, n:]], 1) for k, v in self.irreps.items()}
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class Blocks(OnDevice):
-    """Blocks grouped by elements: all on-site ones, or one direction of all hopping ones."""
-
-    groups: tuple[Group, ...]
-    shell_i: Tensor  # (n_paths,) rows of the shell embedding
-    shell_j: Tensor
-    kind: Tensor  # (n_paths,)
-    swapped_kind: Tensor  # (n_paths,) of the transposed path
-    sign: Tensor  # (n_paths,) of the irrep under transposition
-    amplitude: Tensor  # (n_rows,) root mean square of the overlap block; 1 on-site
-    degree: Tensor  # (n_paths,) of the irrep
-    scalar: Tensor  # (n_paths,) whether it is an L = 0 of Re h_0
+from nextham.model.vocabulary import Vocabulary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,12 +31,11 @@ class Batch(OnDevice):
     onsite_atoms: Tensor  # (n_atoms,) atom of each on-site block
     onsite: Blocks
     hopping: Blocks
-    structure_of_value: Tensor  # (n_values,)
+    n_values: tuple[int, ...]  # of each structure, one after the other
     multiplicity: Tensor  # (n_values,)
     overlap: Tensor  # (n_values,) float64
     target: Tensor | None  # (n_spin, n_values) eV, float64: real rows of H - H0 - μ* S, Re h_0 first
     h0_error: Tensor | None  # the same of H0 - H: what a prediction has to beat
-    n_structures: int
 
     @classmethod
     def build(
@@ -107,13 +56,12 @@ class Batch(OnDevice):
         operators: dict[str, BlockMatrix] = {
             name: system.operator(name) for name in dict.fromkeys(("overlap", *settings.descriptors))
         }
-        hopping, rows = _blocks(system, vocabulary, near, operators, dtype)
-        onsite, own = _blocks(system, vocabulary, system.pairs.onsite, operators, dtype)
+        hopping, rows = Blocks.build(system, vocabulary, near, operators, dtype)
+        onsite, own = Blocks.build(system, vocabulary, system.pairs.onsite, operators, dtype)
         ij, vectors = system.pairs.ij[rows], system.vectors[rows]
         both = np.concatenate([vectors, -vectors]).reshape(-1, 3)
         pair = overlap.pair_of_value
-        target = torch.from_numpy(aligned_target(system, settings)) if labels else None
-        return cls(
+        batch = cls(
             element=torch.tensor([vocabulary.elements[int(z)] for z in system.numbers]),
             edge_i=torch.from_numpy(np.concatenate([ij[:, 0], ij[:, 1]])),
             edge_j=torch.from_numpy(np.concatenate([ij[:, 1], ij[:, 0]])),
@@ -122,116 +70,77 @@ class Batch(OnDevice):
             onsite_atoms=torch.from_numpy(system.pairs.ij[own, 0]),
             onsite=onsite,
             hopping=hopping,
-            structure_of_value=torch.from_numpy(system.structure_of_pair[pair]),
+            n_values=tuple(np.bincount(system.structure_of_pair[pair], minlength=len(system)).tolist()),
             multiplicity=torch.from_numpy(system.pairs.multiplicity[pair]).to(torch.float64),
             overlap=torch.tensor(overlap.values[0]),
-            target=target,
-            h0_error=_h0_error(system, settings, target),
-            n_structures=len(system),
+            target=None,
+            h0_error=None,
+        )
+        return batch._labelled(system, settings) if labels else batch
+
+    @classmethod
+    def joined(cls, batches: Sequence[Batch]) -> Batch:
+        """Return several batches as one: what ``build`` makes of their structures together."""
+        if len(batches) == 1:
+            return batches[0]
+        atoms = _starts([b.element for b in batches])
+        values = _starts([b.overlap for b in batches])
+        onsite, own = Blocks.joined([b.onsite for b in batches], values)
+        hopping, rows = Blocks.joined([b.hopping for b in batches], values)
+        own_atoms = [b.onsite_atoms + n for b, n in zip(batches, atoms, strict=True)]
+        return cls(
+            element=torch.cat([b.element for b in batches]),
+            edge_i=_of_edges([b.edge_i + n for b, n in zip(batches, atoms, strict=True)], rows),
+            edge_j=_of_edges([b.edge_j + n for b, n in zip(batches, atoms, strict=True)], rows),
+            length=_of_edges([b.length for b in batches], rows),
+            wigner=tuple(_of_edges(of_l, rows) for of_l in zip(*(b.wigner for b in batches), strict=True)),
+            onsite_atoms=torch.cat(own_atoms)[own],
+            onsite=onsite,
+            hopping=hopping,
+            n_values=tuple(n for b in batches for n in b.n_values),
+            multiplicity=torch.cat([b.multiplicity for b in batches]),
+            overlap=torch.cat([b.overlap for b in batches]),
+            target=_of_labels([b.target for b in batches]),
+            h0_error=_of_labels([b.h0_error for b in batches]),
         )
 
     def time_reversed(self) -> Batch:
         """Return the batch that the network reads of the time-reversed crystals."""
-        onsite, hopping = (
-            dataclasses.replace(blocks, groups=tuple(g.time_reversed() for g in blocks.groups))
-            for blocks in (self.onsite, self.hopping)
-        )
-        return dataclasses.replace(self, onsite=onsite, hopping=hopping)
+        return self._regrouped(Group.time_reversed)
 
     @property
     def n_edges(self) -> int:
         """Number of directed edges."""
         return len(self.edge_i)
 
+    def _labelled(self, system: LCAOSystem, settings: ModelSettings) -> Batch:
+        target = torch.from_numpy(aligned_target(system, settings))
+        error = -target
+        if not settings.delta:
+            error = torch.from_numpy(-aligned_rows(system, system.correction, settings.target))
+        traced = self._regrouped(lambda group: group.labelled(target))
+        return dataclasses.replace(traced, target=target, h0_error=error)
 
-def _h0_error(system: LCAOSystem, settings: ModelSettings, target: Tensor | None) -> Tensor | None:
-    if target is None or settings.delta:
-        return None if target is None else -target
-    return torch.from_numpy(-aligned_rows(system, system.correction, settings.target))
-
-
-def _blocks(
-    system: LCAOSystem,
-    vocabulary: Vocabulary,
-    keep: NDArray[np.bool_],
-    operators: dict[str, BlockMatrix],
-    dtype: torch.dtype,
-) -> tuple[Blocks, NDArray[np.int64]]:
-    """Return the kept blocks grouped by elements, and the pairs in that order."""
-    groups, rows, paths, amplitude = [], [], [], []
-    n_rows = n_paths = 0
-    real = {name: to_rows(matrix.values, vocabulary.target) for name, matrix in operators.items()}
-    for group in operators["overlap"].groups:
-        kept = keep[group.pairs]
-        if not kept.any():
-            continue
-        shells = tuple(system.basis.shells(z) for z in group.elements)
-        layout = spin_irreps(block_irreps(shells[0], shells[1]), vocabulary.target)
-        index = group.index[kept].reshape(int(kept.sum()), -1)
-        groups.append(_group(real, layout, index, dtype=dtype, starts=(n_rows, n_paths)))
-        rows.append(group.pairs[kept])
-        paths.append(_path_rows(vocabulary, group.elements, shells, layout))
-        amplitude.append(np.sqrt((operators["overlap"].values[0, index] ** 2).mean(axis=1)))
-        n_rows, n_paths = n_rows + len(index), n_paths + len(layout.paths)
-    order = np.concatenate([np.zeros(0, dtype=np.int64), *rows])
-    table = np.concatenate([np.zeros((7, 0), dtype=np.int64), *paths], axis=1)
-    size = np.concatenate([np.zeros(0), *amplitude])
-    size = np.where(system.pairs.onsite[order], 1.0, size)
-    shell_i, shell_j, kind, swapped_kind, sign, degree, scalar = (torch.from_numpy(column) for column in table)
-    blocks = Blocks(
-        tuple(groups),
-        shell_i=shell_i,
-        shell_j=shell_j,
-        kind=kind,
-        swapped_kind=swapped_kind,
-        sign=sign.to(dtype),
-        amplitude=torch.from_numpy(size).to(dtype),
-        degree=degree,
-        scalar=scalar == 1,
-    )
-    return blocks, order
+    def _regrouped(self, change: Callable[[Group], Group]) -> Batch:
+        """Return the same with every group of blocks changed."""
+        onsite, hopping = (
+            dataclasses.replace(blocks, groups=tuple(change(g) for g in blocks.groups))
+            for blocks in (self.onsite, self.hopping)
+        )
+        return dataclasses.replace(self, onsite=onsite, hopping=hopping)
 
 
-def _group(
-    real: dict[str, NDArray[np.float64]],
-    layout: SpinIrreps,
-    index: NDArray[np.int64],
-    *,
-    dtype: torch.dtype,
-    starts: tuple[int, int],
-) -> Group:
-    orbital = layout.orbital
-    pairs = {shells: k for k, shells in enumerate(sorted({(p.shell_i, p.shell_j) for p in layout.paths}))}
-    turns = spin_turns(max(irrep.l for irrep, _, _ in orbital.segments)) if len(layout.components) > 1 else ()
-    return Group(
-        rows=slice(starts[0], starts[0] + len(index)),
-        paths=slice(starts[1], starts[1] + len(layout.paths)),
-        layout=layout,
-        transform=_transform(orbital, dtype),
-        turns=turns,
-        path_of_component=torch.from_numpy(layout.path_of_component),
-        shell_pair_of_path=torch.tensor([pairs[p.shell_i, p.shell_j] for p in layout.paths]),
-        index=torch.from_numpy(index),
-        irreps={
-            name: layout.couple(torch.from_numpy(rows[:, index] @ orbital.transform.T), turns).to(dtype)
-            for name, rows in real.items()
-        },
-    )
+def _starts(parts: Sequence[Tensor]) -> list[int]:
+    """Return where each part begins when they stand end to end."""
+    return list(accumulate([len(part) for part in parts[:-1]], initial=0))
 
 
-@cache
-def _transform(split: BlockIrreps, dtype: torch.dtype) -> Tensor:
-    return torch.from_numpy(split.transform).to(dtype)
+def _of_edges(parts: Sequence[Tensor], rows: Tensor) -> Tensor:
+    """Join what edges have, both directions of each list of blocks, in a new order of the blocks."""
+    halves = zip(*((part[: len(part) // 2], part[len(part) // 2 :]) for part in parts), strict=True)
+    return torch.cat([torch.cat(half)[rows] for half in halves])
 
 
-def _path_rows(
-    vocabulary: Vocabulary, elements: tuple[int, int], shells: tuple[tuple[int, ...], ...], layout: SpinIrreps
-) -> NDArray[np.int64]:
-    """Return shell_i, shell_j, kind, swapped kind, sign, degree, scalar of each path, (7, n_paths)."""
-    start, kinds = [vocabulary.shells[z] for z in elements], vocabulary.kinds
-    rows = []
-    for irrep, s_i, s_j, sign, component, l in layout.paths:
-        l_i, l_j = shells[0][s_i], shells[1][s_j]
-        kind = (kinds[Kind(component, *ls, l, irrep.l)] for ls in ((l_i, l_j), (l_j, l_i)))
-        rows.append((start[0] + s_i, start[1] + s_j, *kind, sign, irrep.l, component == 0 and irrep.l == 0))
-    return np.array(rows).T
+def _of_labels(parts: Sequence[Tensor | None]) -> Tensor | None:
+    there = [part for part in parts if part is not None]
+    return torch.cat(there, dim=1) if there else None

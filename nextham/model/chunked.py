@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nextham.model.attention import Block, Edges
-from nextham.model.batch import Batch, Blocks, Group
+from nextham.model.attention import Block, Edges, Frame
+from nextham.model.batch import Batch
+from nextham.model.blocks import PATH_FIELDS, Blocks, Group
 from nextham.model.components import COMPONENTS
 from nextham.model.irreps import Hidden
-from nextham.model.network import NextHAM
+from nextham.model.network import NextHAM, of_both_times
 from nextham.model.settings import ModelSettings
 
-_PATHS: Final = tuple(f.name for f in dataclasses.fields(Blocks) if f.name not in ("groups", "amplitude"))
 _COPIES: Final = 24  # of an edge's features that exist at once in a block or in the readout, measured
 _READ_COPIES: Final = 4  # more for each interval of distances with a readout of its own
 _PLENTY: Final = 2048  # edges in a chunk: more are not faster on a CPU
@@ -46,13 +46,13 @@ class Cost:
         hidden = Hidden(settings.lmax)
         feature = hidden.dim * settings.channels
         turns = sum((2 * l + 1) ** 2 for l in range(settings.lmax + 1))
-        invariants = settings.n_radial + 2 * settings.embedding + settings.width
+        invariants = settings.n_radial + 2 * settings.embedding
         rows = COMPONENTS[settings.target][-1].rows.stop
         batch = n_values * (len(settings.descriptors) * rows * itemsize + 4 * 8) + n_edges * turns * (itemsize + 8)
         held = itemsize * (n_edges * (feature + invariants + 4) + 8 * n_atoms * feature)
         gates = len(hidden.irreps) * settings.channels + 4 * settings.width
         copies = _COPIES + _READ_COPIES * len(settings.ensemble)
-        return cls(batch, held, itemsize * (copies * feature + 3 * turns + 3 * gates))
+        return cls(batch, held, itemsize * (copies * feature + 2 * hidden.dim**2 + 3 * gates))
 
     def plain(self, n_edges: int) -> float:
         """Return the bytes of an evaluation at once."""
@@ -80,33 +80,50 @@ class Part:
 
 @torch.no_grad()
 def correction_in_chunks(network: NextHAM, batch: Batch, *, chunk_edges: int) -> Tensor:
-    """Return the network's correction (..., n_values) of a batch, eV, on the CPU, with so many edges in work at most.
+    """Return the correction (n_rows, n_values) of a batch, eV, on the CPU, with at most so many edges in work.
 
     An atom's whole neighbourhood is one chunk at least.
     """
+    found = _at_once(network, batch, chunk_edges)
+    if network.settings.target != "pauli-magnetic":
+        return found
+    return of_both_times(found, _at_once(network, batch.time_reversed(), chunk_edges))
+
+
+def _at_once(network: NextHAM, batch: Batch, chunk_edges: int) -> Tensor:
+    """Return the correction as ``NextHAM`` gives it for one direction of time."""
     device = next(network.parameters()).device
-    x, e, edges = _start(network, batch, chunk_edges)
-    z_node, z_edge = x.new_zeros(len(x), network.settings.width), e.new_zeros(len(e), network.settings.width)
+    x, e, stored = _start(network, batch, chunk_edges)
     chunks = list(_neighbourhoods(batch, chunk_edges))
     for block in network.blocks:
         assert isinstance(block, Block)
-        x, dz_node = block.on_nodes(x, _pass(block, (block.offered(x), e, z_edge), edges, chunks))
-        if dz_node is not None:
-            z_node = z_node + dz_node
-    out: Tensor | None = None
+        x, _ = block.on_nodes(x, _messages(block, block.offered(x), e, stored=stored, chunks=chunks))
+    out = batch.overlap.new_zeros(COMPONENTS[network.settings.target][-1].rows.stop, len(batch.overlap))
     for part in _parts(batch, chunk_edges):
         ends = torch.stack([part.batch.edge_i, part.batch.edge_j])
-        own = _taken(edges, part.edges, ends, device)
-        atoms = part.atoms.to(device)
-        features = (e[part.edges].to(device), z_edge[part.edges].to(device))
-        found = network.read(part.batch.to(device), own, (x[atoms], z_node[atoms]), features).correction.cpu()
-        if out is None:
-            out = found.new_zeros(*found.shape[:-1], len(batch.overlap))
-        out[..., part.values] = found
-    return batch.overlap.new_zeros(0) if out is None else out
+        own, nodes = stored.taken(part.edges, ends), x[part.atoms.to(device)]
+        out[:, part.values] = network.read(part.batch.to(device), own, nodes, e[part.edges].to(device)).cpu()
+    return out
 
 
-def _start(network: NextHAM, batch: Batch, chunk_edges: int) -> tuple[Tensor, Tensor, Edges]:
+@dataclasses.dataclass(frozen=True)
+class _Stored:
+    """What is known about all edges, in the CPU's memory; see ``Edges``."""
+
+    frame: Frame  # on the network's device
+    wigner: tuple[Tensor, ...]
+    envelope: Tensor
+    invariants: Tensor
+
+    def taken(self, rows: Tensor, ends: Tensor) -> Edges:
+        """Return some edges on the network's device; ends (2, n) count among their own atoms."""
+        device = self.frame.order.device
+        i, j = ends.to(device)
+        turn = self.frame(tuple(d[rows].to(device) for d in self.wigner))
+        return Edges(i, j, turn, self.envelope[rows].to(device), self.invariants[rows].to(device))
+
+
+def _start(network: NextHAM, batch: Batch, chunk_edges: int) -> tuple[Tensor, Tensor, _Stored]:
     """Return the first features of nodes (on the device) and edges (on the CPU), and what is known about edges."""
     weight = next(network.parameters())
     shape = (network.hidden.dim, network.settings.channels)
@@ -122,29 +139,18 @@ def _start(network: NextHAM, batch: Batch, chunk_edges: int) -> tuple[Tensor, Te
         own = network.context(moved)
         e[part.edges] = network.start_edges(moved, own).cpu()
         fade[part.edges], invariants[part.edges] = own.envelope.cpu(), own.invariants.cpu()
-    return x, e, Edges(batch.edge_i, batch.edge_j, batch.wigner, fade, invariants)
+    return x, e, _Stored(network.frame, batch.wigner, fade, invariants)
 
 
-def _pass(block: Block, features: tuple[Tensor, Tensor, Tensor], edges: Edges, chunks: list[Near]) -> Tensor:
-    """Return the sum of messages to each atom; edge features and their z are renewed in place."""
-    offered, e, z = features
+def _messages(block: Block, offered: Tensor, e: Tensor, *, stored: _Stored, chunks: list[Near]) -> Tensor:
+    """Return the sum of messages to each atom; edge features are renewed in place."""
     total = offered.new_zeros(len(offered), *e.shape[1:])
     for rows, atoms, ends in chunks:
         here = atoms.to(total.device)
-        own = _taken(edges, rows, ends, total.device)
-        messages, renewed, dz = block.on_edges(offered[here], e[rows].to(total.device), own)
+        messages, renewed, _ = block.on_edges(offered[here], e[rows].to(total.device), stored.taken(rows, ends))
         total[here] += messages  # zero for those that only send
         e[rows] = renewed.cpu()
-        if dz is not None:
-            z[rows] += dz.cpu()
     return total
-
-
-def _taken(edges: Edges, rows: Tensor, ends: Tensor, device: torch.device) -> Edges:
-    """Return some edges on the device; ends (2, n) count among their own atoms."""
-    i, j = ends.to(device)
-    wigner = tuple(d[rows].to(device) for d in edges.wigner)
-    return Edges(i, j, wigner, edges.envelope[rows].to(device), edges.invariants[rows].to(device))
 
 
 def _neighbourhoods(batch: Batch, chunk_edges: int) -> Iterator[Near]:
@@ -188,7 +194,7 @@ def _part(batch: Batch, which: str, group: Group, rows: Tensor) -> Part:
         onsite_atoms=torch.arange(len(rows) if onsite else 0),
         onsite=_piece(batch.onsite, group, rows) if onsite else _nothing(batch.onsite),
         hopping=_nothing(batch.hopping) if onsite else _piece(batch.hopping, group, rows),
-        structure_of_value=batch.structure_of_value[values],
+        n_values=(len(values),),
         multiplicity=batch.multiplicity[values],
         overlap=batch.overlap[values],
     )
@@ -206,10 +212,14 @@ def _piece(blocks: Blocks, group: Group, rows: Tensor) -> Blocks:
         index=torch.arange(n * group.index.shape[1]).reshape(n, -1),
         irreps={name: values[inner] for name, values in group.irreps.items()},
     )
-    paths = {name: getattr(blocks, name)[group.paths] for name in _PATHS}
-    return dataclasses.replace(blocks, groups=(own,), amplitude=blocks.amplitude[rows], **paths)
+    return dataclasses.replace(blocks, groups=(own,), amplitude=blocks.amplitude[rows], **_paths(blocks, group.paths))
 
 
 def _nothing(blocks: Blocks) -> Blocks:
-    paths = {name: getattr(blocks, name)[:0] for name in _PATHS}
-    return dataclasses.replace(blocks, groups=(), amplitude=blocks.amplitude[:0], **paths)
+    return dataclasses.replace(blocks, groups=(), amplitude=blocks.amplitude[:0], **_paths(blocks, slice(0)))
+
+
+def _paths(blocks: Blocks, paths: slice) -> dict[str, Any]:
+    """Return the fields of blocks that have an entry per path, cut to some paths."""
+    table = dataclasses.replace(blocks.table, place=blocks.table.place[paths])
+    return {name: getattr(blocks, name)[paths] for name in PATH_FIELDS} | {"table": table}

@@ -130,7 +130,7 @@ class SpinIrreps:
         """How many numbers keep their sign under time reversal; they stand first."""
         return sum(2 * p.irrep.l + 1 for p in self.paths if self.components[p.component].rows.start < N_EVEN_ROWS)
 
-    def couple(self, x: Tensor, turns: tuple[tuple[Tensor, ...], ...]) -> Tensor:
+    def couple(self, x: Tensor, turns: tuple[Tensor, ...]) -> Tensor:
         """Orbital irreps (n_rows, n_blocks, n_orbital) of each row -> (n_blocks, n_all)."""
         parts = []
         for c in self.components:
@@ -139,10 +139,11 @@ class SpinIrreps:
                 continue
             for irrep, rows, _ in self.orbital.segments:
                 vector = x[c.rows, :, rows].reshape(3, x.shape[1], -1, 2 * irrep.l + 1)
-                parts += [torch.einsum("asm,snpm->npa", t.to(x.dtype), vector).flatten(1) for t in turns[irrep.l]]
+                coupled = torch.einsum("asm,snpm->npa", turns[irrep.l].to(x.dtype), vector)
+                parts += [part.flatten(1) for part in coupled.split_with_sizes(_sizes(irrep.l), dim=2)]
         return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
-    def uncouple(self, y: Tensor, turns: tuple[tuple[Tensor, ...], ...]) -> Tensor:
+    def uncouple(self, y: Tensor, turns: tuple[Tensor, ...]) -> Tensor:
         """Invert ``couple``."""
         if len(self.components) == 1:
             return y[None]
@@ -154,11 +155,8 @@ class SpinIrreps:
                 if c.rank == 0:
                     found.append(next(pieces)[None])
                     continue
-                vectors = [
-                    torch.einsum("asm,npa->snpm", t.to(y.dtype), next(pieces).reshape(len(y), -1, len(t)))
-                    for t in turns[irrep.l]
-                ]
-                found.append(torch.stack(vectors).sum(dim=0).flatten(2))
+                coupled = torch.cat([next(pieces).reshape(len(y), -1, n) for n in _sizes(irrep.l)], dim=2)
+                found.append(torch.einsum("asm,npa->snpm", turns[irrep.l].to(y.dtype), coupled).flatten(2))
             rows_of.append(torch.cat(found, dim=2))
         return torch.cat(rows_of)
 
@@ -177,10 +175,15 @@ def spin_irreps(orbital: BlockIrreps, target: str) -> SpinIrreps:
 
 
 @cache
-def spin_turns(lmax: int) -> tuple[tuple[Tensor, ...], ...]:
-    """Return for each L to lmax the maps (2J + 1, 3, 2L + 1) of (x, y, z) ⊗ L to J = |L - 1| .. L + 1, float64."""
+def spin_turns(lmax: int) -> tuple[Tensor, ...]:
+    """Return for each L to lmax the map (6L + 3, 3, 2L + 1) of (x, y, z) ⊗ L to all J = |L - 1| .. L + 1, float64."""
     xyz = [2, 0, 1]  # p = (y, z, x)
     return tuple(
-        tuple(torch.from_numpy(np.ascontiguousarray(clebsch_gordan(1, l, j)[:, xyz])) for j in range(abs(l - 1), l + 2))
+        torch.from_numpy(np.concatenate([clebsch_gordan(1, l, j)[:, xyz] for j in range(abs(l - 1), l + 2)]))
         for l in range(lmax + 1)
     )
+
+
+def _sizes(l: int) -> list[int]:
+    """Return the dimension of each J in spin 1 ⊗ L."""
+    return [2 * j + 1 for j in range(abs(l - 1), l + 2)]

@@ -8,8 +8,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from nextham.core import LCAOSystem
+from nextham.model.batch import Batch
 from nextham.model.heads import PathWeights, Readout, Scales
 from nextham.model.network import NextHAM
+from nextham.model.statistics import Statistics, onsite_mean
 from nextham.model.vocabulary import Vocabulary
 
 Key = TypeVar("Key", bound=Hashable)
@@ -41,6 +44,44 @@ def inherit(new: NextHAM, old: NextHAM) -> None:
             start[kinds[1]] = given[name][kinds[0]].to(start)
         given[name] = start
     new.load_state_dict(given)
+
+
+def with_unseen(network: NextHAM, system: LCAOSystem) -> NextHAM:
+    """Return a network that can name the elements of a system, also those that it was never trained on.
+
+    Known weights are inherited. A new element is the mean of the known ones; the on-site H0 of its shells, which
+    descriptors are centred by, is that of the system itself; kinds of path that are new add nothing.
+
+    Raises:
+        InputError: if a known element has other shells.
+    """
+    vocabulary = Vocabulary(network.vocabulary.basis | system.basis, network.vocabulary.target)
+    weight = next(network.parameters())
+    found = NextHAM(network.settings, vocabulary, Statistics.blank(vocabulary)).to(weight)
+    inherit(found, network.cpu())
+    network.to(weight)
+    known = [row for kind, row in vocabulary.kinds.items() if kind in network.vocabulary.kinds]
+    new_kinds = torch.ones(len(vocabulary.kinds), dtype=torch.bool)
+    new_kinds[known] = False
+    for module in found.modules():
+        if isinstance(module, PathWeights):
+            with torch.no_grad():
+                module.weight[new_kinds] = 0.0
+                module.bias[new_kinds] = 0.0
+    if "h0" in network.settings.descriptors and "h0" in system.operators:
+        _centre_unseen(found, network, system)
+    return found.eval()
+
+
+def _centre_unseen(found: NextHAM, network: NextHAM, system: LCAOSystem) -> None:
+    """Set the means of on-site scalars of new shells to those of a system's H0."""
+    batch = Batch.build(system, found.vocabulary, settings=found.settings, dtype=torch.float64, labels=False)
+    mean = onsite_mean([batch], found.vocabulary, "h0")
+    new = torch.ones(found.vocabulary.n_shells, dtype=torch.bool)
+    new[[row for shell, row in shells_of(found.vocabulary).items() if shell in shells_of(network.vocabulary)]] = False
+    for name, buffer in found.named_buffers():
+        if name.endswith(".mean") and buffer.shape == mean.shape:
+            buffer[new] = mean[new].to(buffer)
 
 
 def shells_of(vocabulary: Vocabulary) -> dict[Shell, int]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nextham.model.batch import Blocks, Group
+from nextham.model.blocks import Blocks, Group
 from nextham.model.irreps import Hidden, Irrep
-from nextham.model.layers import one_hot
+from nextham.model.layers import spread
 from nextham.model.settings import ModelSettings
 from nextham.model.statistics import AMPLITUDE_FLOOR, Statistics, centre
 from nextham.model.vocabulary import Vocabulary
@@ -24,15 +24,13 @@ class PathWeights(nn.Module):
         self.weight = nn.Parameter(scale * torch.randn(len(vocabulary.kinds), width, n_out) / width**0.5)
         self.bias = nn.Parameter(scale * torch.randn(len(vocabulary.kinds), n_out))
 
-    def forward(self, shell_i: Tensor, shell_j: Tensor, kind: Tensor) -> Tensor:
-        """All (n_paths,)."""
-        h = self.hidden(torch.cat([self.shell(shell_i), self.shell(shell_j)], dim=1))
-        return torch.einsum("ph,phc->pc", h, self.weight[kind]) + self.bias[kind]
-
-    def both(self, blocks: Blocks) -> tuple[Tensor, Tensor]:
-        """Return the weights of every path and of its transpose."""
-        forward = self(blocks.shell_i, blocks.shell_j, blocks.kind)
-        return forward, self(blocks.shell_j, blocks.shell_i, blocks.swapped_kind)
+    def forward(self, blocks: Blocks) -> Tensor:
+        """Return the weights (n_paths, 2, n_out) of every path and of its transpose."""
+        table = blocks.table
+        shells = self.shell.weight.index_select(0, table.shells.flatten()).reshape(*table.shells.shape, -1)
+        h = self.hidden(torch.cat(shells.unbind(0), dim=2))  # (n_kinds, n_most, width)
+        w = torch.baddbmm(self.bias[:, None], h, self.weight).flatten(0, 1)
+        return w.index_select(0, table.place.flatten()).reshape(*table.place.shape, w.shape[1])
 
 
 class Scales(nn.Module):
@@ -81,11 +79,7 @@ class Embedding(nn.Module):
 
     def forward(self, blocks: Blocks) -> tuple[Tensor, Tensor]:
         """Return the features (n_rows, dim, channels) of (i, j) and of (j, i), global frame."""
-        split = []
-        for make in self.weights.values():
-            forward, backward = make.both(blocks)  # type: ignore[operator]
-            both = torch.cat([forward, blocks.sign[:, None] * backward], dim=1)
-            split.append(by_group(blocks, both))
+        split = [by_group(blocks, signed(blocks, make(blocks))) for make in self.weights.values()]
         size = self.scales.size(blocks)
         rows = [
             self._group(blocks, group, [w[g] for w in split]) / size[group.rows][:, None, None]
@@ -144,18 +138,15 @@ class Readout(nn.Module):
         """Return per group the irreps (n_rows, n_comp) eV; f and z of both directions."""
         features = torch.cat(f, dim=2)  # (n_rows, dim, 2 channels)
         invariants = torch.cat(z, dim=1) / (2 * self.width) ** 0.5
-        w = torch.cat([u if k == 0 else blocks.sign[:, None] * u for k, u in enumerate(self.features.both(blocks))], 1)
-        own = {name: torch.cat(make.both(blocks), dim=1) for name, make in self.own.items()}  # type: ignore[operator]
-        scale = self.scales.target[blocks.kind].to(w.dtype)
-        own_of = {name: by_group(blocks, weights) for name, weights in own.items()}
-        parts = zip(
-            blocks.groups, by_rows(blocks, features), by_rows(blocks, invariants), by_group(blocks, w), strict=True
-        )
+        w = by_group(blocks, signed(blocks, self.features(blocks)))
+        own = {name: by_group(blocks, make(blocks).flatten(1)) for name, make in self.own.items()}
+        scale = self.scales.target[blocks.kind].to(features.dtype)
+        parts = zip(blocks.groups, by_rows(blocks, features), by_rows(blocks, invariants), w, strict=True)
         out = []
         for g, (group, f_g, z_g, w_g) in enumerate(parts):
             y = self._generic(group, f_g, w_g) * blocks.amplitude[group.rows][:, None]
             for name in self.names:
-                factor = (z_g @ own_of[name][g].T)[:, group.path_of_component]
+                factor = spread(z_g @ own[name][g].T, group.path_of_component)
                 y = y + factor * self.scales.normalised(blocks, group, name)
             y = y * scale[group.paths][group.path_of_component]
             out.append(y + self._centre(blocks, group).to(y.dtype)[group.path_of_component] if self.centred else y)
@@ -165,16 +156,15 @@ class Readout(nn.Module):
         """Return per group the predicted tr(ΔH ΔH†) of each shell pair (n_rows, n_shell_pairs), eV²."""
         invariants = torch.cat(z, dim=1) / (2 * self.width) ** 0.5
         scale = self.scales.target[blocks.kind].to(invariants.dtype) ** 2 * (2 * blocks.degree + 1)
-        weights = torch.cat(self.trace.both(blocks), dim=1) * scale[:, None]
+        weights = self.trace(blocks).flatten(1) * scale[:, None]
         parts = zip(blocks.groups, by_rows(blocks, invariants), by_group(blocks, weights), strict=True)
         found = [
-            z_g @ sum_shell_pairs(group, w_g.T) * blocks.amplitude[group.rows][:, None] ** 2
-            for group, z_g, w_g in parts
+            z_g @ group.of_shell_pairs(w_g.T) * blocks.amplitude[group.rows][:, None] ** 2 for group, z_g, w_g in parts
         ]
         if not self.centred:
             return found
         squares = [self._centre(blocks, group).to(t.dtype) ** 2 for group, t in zip(blocks.groups, found, strict=True)]
-        return [t + sum_shell_pairs(g, q[None]) for t, g, q in zip(found, blocks.groups, squares, strict=True)]
+        return [t + g.of_shell_pairs(q[None]) for t, g, q in zip(found, blocks.groups, squares, strict=True)]
 
     def _centre(self, blocks: Blocks, group: Group) -> Tensor:
         return centre(blocks, self.mean)[group.paths]
@@ -200,6 +190,12 @@ def by_group(blocks: Blocks, per_path: Tensor) -> tuple[Tensor, ...]:
     return per_path.split_with_sizes([g.paths.stop - g.paths.start for g in blocks.groups])
 
 
+def signed(blocks: Blocks, both: Tensor) -> Tensor:
+    """Return weights (n_paths, 2, n_out) of paths and transposes as (n_paths, 2 n_out), the latter with their sign."""
+    forward, backward = both.unbind(1)
+    return torch.cat([forward, blocks.sign[:, None] * backward], dim=1)
+
+
 def by_rows(blocks: Blocks, per_row: Tensor) -> tuple[Tensor, ...]:
     """Divide (n_rows, ...) among the groups."""
     return per_row.split_with_sizes([g.rows.stop - g.rows.start for g in blocks.groups])
@@ -208,9 +204,3 @@ def by_rows(blocks: Blocks, per_row: Tensor) -> tuple[Tensor, ...]:
 def by_segment(group: Group, per_path: Tensor) -> tuple[Tensor, ...]:
     """Divide (n_paths, ...) of a group among its irreps."""
     return per_path.split_with_sizes([paths.stop - paths.start for _, _, paths in group.segments])
-
-
-def sum_shell_pairs(group: Group, per_path: Tensor) -> Tensor:
-    """Sum (n_rows, n_paths) over the paths of each shell pair."""
-    n = int(group.shell_pair_of_path.max()) + 1
-    return per_path @ one_hot(group.shell_pair_of_path, n, per_path.dtype)

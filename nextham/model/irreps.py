@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from e3nn.o3 import wigner_3j
 from numpy.typing import NDArray
-from torch import Tensor
 
 
 class Irrep(NamedTuple):
@@ -164,6 +163,11 @@ class Hidden:
         return np.repeat(np.arange(len(self.irreps)), [2 * i.l + 1 for i in self.irreps])
 
     @cached_property
+    def edge_irrep_of(self) -> NDArray[np.int64]:
+        """Index of the irrep of each component, edge frame."""
+        return self.irrep_of[self.edge_order[0]]
+
+    @cached_property
     def orders(self) -> tuple[tuple[int, int], ...]:
         """Sizes (copies, irreps) of each piece of the edge frame: m = 0 natural, m = 0 unnatural, m = 1..lmax."""
         zero = [sum(i.natural == kind for i in self.irreps) for kind in (True, False)]
@@ -198,19 +202,3 @@ class Hidden:
             index += [self.slices[i].start + i.l + (-m if i.natural else m) for i in held]
             sign += [1.0 if i.natural else -1.0 for i in held]
         return np.array(index), np.array(sign)
-
-    def rotate(self, features: Tensor, wigner: tuple[Tensor, ...], *, inverse: bool = False) -> Tensor:
-        """Apply D (or Dᵀ) of each edge to features (n, dim, channels) in the global component order."""
-        n, _, channels = features.shape
-        out = []
-        copies_of = [sum(i.l == l for i in self.irreps) for l in range(self.lmax + 1)]
-        parts = features.split_with_sizes([copies * (2 * l + 1) for l, copies in enumerate(copies_of)], dim=1)
-        for l, (copies, part) in enumerate(zip(copies_of, parts, strict=True)):
-            if l == 0:
-                out.append(part)
-                continue
-            d = wigner[l].transpose(1, 2) if inverse else wigner[l]
-            wide = part.reshape(n, copies, 2 * l + 1, channels).transpose(1, 2).reshape(n, 2 * l + 1, copies * channels)
-            turned = torch.bmm(d, wide).reshape(n, 2 * l + 1, copies, channels)
-            out.append(turned.transpose(1, 2).reshape(n, copies * (2 * l + 1), channels))
-        return torch.cat(out, dim=1)

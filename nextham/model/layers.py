@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from nextham.model.irreps import Hidden
 
+_NOTHING: Final = 1e-30  # smaller Gaussians are 0: denormal numbers would make matrix products many times slower
 HANDOVER_ANG: Final = 0.5  # how far from a border between intervals both readouts still count
 
 
@@ -29,8 +30,8 @@ class IrrepLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, dim, n_in) -> (n, dim, n_out)."""
-        y = torch.matmul(x.transpose(0, 1), self.weight[self.index]).transpose(0, 1)
-        return y + on_scalars(self.bias, y.shape[1])
+        bias = on_scalars(self.bias, x.shape[1])[:, None]  # (dim, 1, n_out)
+        return torch.baddbmm(bias, x.transpose(0, 1), spread(self.weight, self.index, dim=0)).transpose(0, 1)
 
 
 class EdgeLinear(nn.Module):
@@ -52,15 +53,16 @@ class EdgeLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(n, dim, n_in) -> (n, dim, n_out), edge frame."""
         parts = x.split_with_sizes([copies * n for copies, n in self.orders], dim=1)
-        weights = iter(self.weights)
-        mixed = [
-            (part.reshape(len(x), copies, n * x.shape[2]) @ next(weights)).reshape(len(x), copies * n, self.n_out)
-            if alive
-            else x.new_zeros(len(x), copies * n, self.n_out)
-            for part, (copies, n), alive in zip(parts, self.orders, self.alive, strict=True)
-        ]
-        y = torch.cat(mixed, dim=1)
-        return y + on_scalars(self.bias, y.shape[1])
+        weights, mixed = iter(self.weights), []
+        for part, (copies, n), alive in zip(parts, self.orders, self.alive, strict=True):
+            if not alive:
+                mixed.append(x.new_zeros(len(x), copies * n, self.n_out))
+                continue
+            y = part.reshape(len(x) * copies, n * x.shape[2]) @ next(weights)
+            if not mixed:  # the piece that begins with the scalar
+                y = y + on_scalars(self.bias, n).flatten()
+            mixed.append(y.reshape(len(x), copies * n, self.n_out))
+        return torch.cat(mixed, dim=1)
 
 
 class Norm(nn.Module):
@@ -81,8 +83,8 @@ class Norm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, dim, channels) -> the same shape."""
-        size = (x * x).mean(dim=2) @ self.balance.to(x.dtype)
-        return x * torch.rsqrt(size + 1e-6)[:, None, None] * self.scale[self.index]
+        size = torch.linalg.vecdot(x, x) @ (self.balance / x.shape[2]).to(x.dtype)
+        return x * torch.rsqrt(size + 1e-6)[:, None, None] * spread(self.scale, self.index, dim=0)
 
 
 class TraceGrad(nn.Module):
@@ -105,16 +107,17 @@ class TraceGrad(nn.Module):
 
     def forward(self, f: Tensor) -> tuple[Tensor, Tensor]:
         """(n, dim, channels) -> o of the same shape, and z (n, width)."""
-        mix = self.mix[self.index]
+        mix = spread(self.mix, self.index, dim=0)
         g = torch.matmul(f.transpose(0, 1), mix).transpose(0, 1)
         channels = f.shape[2]
         q = (g * g).transpose(1, 2) @ one_hot(self.index, self.mix.shape[0], f.dtype)  # (n, channels, n_irreps)
         a = q.flatten(1) @ self.first + self.bias
         gate = torch.sigmoid(a)
         z = (a * gate) @ self.second
-        slope = gate * (1 + a * (1 - gate)) * self.second.sum(dim=1)
-        dz_dq = (slope @ self.first.T).reshape(len(f), channels, self.mix.shape[0])[:, :, self.index].transpose(1, 2)
-        gradient = torch.matmul((2 * dz_dq * g).transpose(0, 1), mix.transpose(1, 2)).transpose(0, 1)
+        slope = gate * (1 + a * (1 - gate)) * (2 * self.second.sum(dim=1))
+        dz_dq = (slope @ self.first.T).reshape(len(f), channels, self.mix.shape[0])  # twice that
+        dz_dg = spread(dz_dq.transpose(1, 2), self.index) * g
+        gradient = torch.matmul(dz_dg.transpose(0, 1), mix.transpose(1, 2)).transpose(0, 1)
         return f + gradient, z
 
 
@@ -131,7 +134,7 @@ class RadialBasis(nn.Module):
     def forward(self, distance: Tensor) -> Tensor:
         """(n,) -> (n, n_radial)."""
         scaled = (distance[:, None] - self.centres.to(distance.dtype)) / self.width_ang
-        return torch.exp(-0.5 * scaled * scaled)
+        return nn.functional.threshold(torch.exp(-0.5 * scaled * scaled), _NOTHING, 0.0)
 
 
 def envelope(distance: Tensor, cutoff_ang: float) -> Tensor:
@@ -145,8 +148,8 @@ def interval_shares(distance: Tensor, borders_ang: tuple[float, ...]) -> Tensor:
 
     Across a border they trade over ``2 * HANDOVER_ANG`` along x³ (10 - 15 x + 6 x²), twice differentiable.
     """
-    past = (distance[:, None] - distance.new_tensor(borders_ang)) / (2 * HANDOVER_ANG) + 0.5
-    x = past.clamp(0, 1)
+    past = torch.stack([distance - border for border in borders_ang], dim=1)  # numbers need no copy to the device
+    x = (past / (2 * HANDOVER_ANG) + 0.5).clamp(0, 1)
     risen = nn.functional.pad(x**3 * (10 - 15 * x + 6 * x * x), (1, 0), value=1.0)
     return risen - nn.functional.pad(risen[:, 1:], (0, 1))
 
@@ -160,6 +163,11 @@ def per_interval(features: Tensor, share: Tensor) -> Tensor:
 def on_scalars(values: Tensor, dim: int) -> Tensor:
     """Return (..., channels) as (..., dim, channels), zero in all but the first component, the scalar."""
     return nn.functional.pad(values[..., None, :], (0, 0, 0, dim - 1))
+
+
+def spread(values: Tensor, index: Tensor, *, dim: int = 1) -> Tensor:
+    """Return what each component has of its irrep; the gradient is cheaper than that of ``values[:, index]``."""
+    return values.index_select(dim, index)
 
 
 def one_hot(index: Tensor, n: int, dtype: torch.dtype) -> Tensor:

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from nextham.model.attention import Block, Edges, Frame
-from nextham.model.batch import Batch, Blocks
+from nextham.model.attention import Block, Edges, Frame, enter, leave
+from nextham.model.batch import Batch
+from nextham.model.blocks import Blocks
 from nextham.model.components import N_EVEN_ROWS
 from nextham.model.heads import Embedding, Readout
 from nextham.model.irreps import Hidden
@@ -63,27 +64,27 @@ class NextHAM(nn.Module):
             Block(hidden, settings, n_invariants, stage=first + k) for k in range(settings.n_blocks)
         )
         self.node_norm = Norm(torch.from_numpy(hidden.irrep_of), c)
-        self.edge_norm = Norm(self.frame.irrep_of, c)
+        self.edge_norm = Norm(torch.from_numpy(hidden.edge_irrep_of), c)
         if settings.descriptors:
             self.node_invariants = perceptron(c + settings.embedding, width, width)
             self.edge_invariants = perceptron(3 * c + n_invariants, width, width)
 
-    def forward(self, batch: Batch) -> Output:
-        """Predict the correction of every block of the batch.
+    def forward(self, batch: Batch, *, traces: bool = True) -> Output:
+        """Predict the correction of every block of the batch, and the traces that training compares.
 
         Time reversal of magnetic crystals is exact because both time directions are predicted: parts
         that keep it are the mean of the two, parts that break it half their difference.
         """
-        found = self._at_once(batch)
+        found = self._at_once(batch, traces=traces)
         if self.settings.target != "pauli-magnetic":
             return found
-        back = self._at_once(batch.time_reversed())
-        traces = None
+        back = self._at_once(batch.time_reversed(), traces=traces)
+        means = None
         if found.traces is not None and back.traces is not None:
-            traces = [(a + b) / 2 for a, b in zip(found.traces, back.traces, strict=True)]
-        return Output(of_both_times(found.correction, back.correction), traces)
+            means = [(a + b) / 2 for a, b in zip(found.traces, back.traces, strict=True)]
+        return Output(of_both_times(found.correction, back.correction), means)
 
-    def _at_once(self, batch: Batch) -> Output:
+    def _at_once(self, batch: Batch, *, traces: bool) -> Output:
         edges = self.context(batch)
         x, e = self.start_nodes(batch), self.start_edges(batch, edges)
         z_node, z_edge = (t.new_zeros(len(t), self.settings.width) for t in (x, e))
@@ -91,17 +92,18 @@ class NextHAM(nn.Module):
             x, e, dz_node, dz_edge = block(x, e, edges)
             if dz_node is not None and dz_edge is not None:
                 z_node, z_edge = z_node + dz_node, z_edge + dz_edge
-        return self.read(batch, edges, (x, z_node), (e, z_edge))
+        wanted = traces and self.settings.trace_grad
+        return Output(self.read(batch, edges, x, e), self._traces(batch, z_node, z_edge) if wanted else None)
 
     def context(self, batch: Batch) -> Edges:
         """Return what every block knows about the edges of a batch."""
         element = self.element(batch.element)
-        ends = [element[batch.edge_i], element[batch.edge_j]]
+        ends = [element.index_select(0, batch.edge_i), element.index_select(0, batch.edge_j)]
         overlap = torch.cat([batch.hopping.amplitude] * 2)
         present = overlap**2 / (overlap**2 + AMPLITUDE_FLOOR**2)
         fade = envelope(batch.length, self.settings.graph_cutoff_ang) * present
         invariants = torch.cat([self.radial(batch.length), *ends], dim=1)
-        return Edges(batch.edge_i, batch.edge_j, batch.wigner, fade, invariants)
+        return Edges(batch.edge_i, batch.edge_j, self.frame(batch.wigner), fade, invariants)
 
     def start_nodes(self, batch: Batch) -> Tensor:
         """Return node features (n_atoms, dim, c), global frame."""
@@ -120,38 +122,40 @@ class NextHAM(nn.Module):
         if not self.settings.descriptors:
             return e
         hopping = torch.cat(self.hopping_embedding(batch.hopping))
-        mixed: Tensor = self.edge_mix(self.frame.enter(hopping, batch.wigner))
+        mixed: Tensor = self.edge_mix(enter(hopping, edges.turn))
         return e + mixed
 
-    def read(self, batch: Batch, edges: Edges, nodes: tuple[Tensor, Tensor], ends: tuple[Tensor, Tensor]) -> Output:
-        """Return the correction from the features and trace invariants z of nodes, and of edges."""
-        x, e = self.node_norm(nodes[0]), self.edge_norm(ends[0])
+    def read(self, batch: Batch, edges: Edges, x: Tensor, e: Tensor) -> Tensor:
+        """Return the correction (n_rows, n_values) eV from the last features of nodes and edges."""
+        x, e = self.node_norm(x), self.edge_norm(e)
         own, pair = x[:, 0], e[:, 0]  # become factors of the pair's own blocks, where these are read
         if self.settings.descriptors:
+            ends = [x[:, 0].index_select(0, atoms) for atoms in (batch.edge_i, batch.edge_j)]
             own = self.node_invariants(torch.cat([own, self.element(batch.element)], dim=1))
-            scalars = [pair, x[batch.edge_i, 0], x[batch.edge_j, 0], edges.invariants]
-            pair = self.edge_invariants(torch.cat(scalars, dim=1))
-        return self._read(batch, (x, own, nodes[1]), (self.frame.leave(e, batch.wigner), pair, ends[1]))
-
-    def _read(self, batch: Batch, nodes: tuple[Tensor, Tensor, Tensor], edges: tuple[Tensor, Tensor, Tensor]) -> Output:
-        """Decode features f, invariants and trace invariants z of nodes and edges into blocks."""
-        atoms, half = batch.onsite_atoms, len(batch.hopping.amplitude)
-        f_own, i_own, z_own = (t[atoms] for t in nodes)
-        if self.settings.ensemble:
-            share = interval_shares(batch.length, self.settings.ensemble)
-            edges = (per_interval(edges[0], share), per_interval(edges[1], share), per_interval(edges[2], share))
-        f, i, z = ((t[:half], t[half:]) for t in edges)
-        fade = envelope(batch.length[:half], self.settings.correction_cutoff_ang)
-        own_blocks = _blocks(batch.onsite, self.onsite_readout(batch.onsite, (f_own, f_own), (i_own, i_own)), None)
-        values, index = zip(
-            *own_blocks, *_blocks(batch.hopping, self.hopping_readout(batch.hopping, f, i), fade), strict=True
-        )
+            pair = self.edge_invariants(torch.cat([pair, *ends, edges.invariants], dim=1))
+        f_own, i_own = (t.index_select(0, batch.onsite_atoms) for t in (x, own))
+        f, i = self._of_pairs(batch, leave(e, edges.turn)), self._of_pairs(batch, pair)
+        fade = envelope(batch.length[: len(batch.hopping.amplitude)], self.settings.correction_cutoff_ang)
+        onsite = _blocks(batch.onsite, self.onsite_readout(batch.onsite, (f_own, f_own), (i_own, i_own)), None)
+        hopping = _blocks(batch.hopping, self.hopping_readout(batch.hopping, f, i), fade)
+        values, index = zip(*onsite, *hopping, strict=True)
         found = torch.cat(values, dim=1).to(batch.overlap.dtype)
-        out = found.new_zeros(len(found), len(batch.overlap)).scatter(1, torch.cat(index).expand(len(found), -1), found)
-        if not self.settings.trace_grad:
-            return Output(out, None)
-        traces = self.onsite_readout.traces(batch.onsite, (z_own, z_own))
-        return Output(out, traces + self.hopping_readout.traces(batch.hopping, z))
+        return found.new_zeros(len(found), len(batch.overlap)).scatter(
+            1, torch.cat(index).expand(len(found), -1), found
+        )
+
+    def _traces(self, batch: Batch, z_node: Tensor, z_edge: Tensor) -> list[Tensor]:
+        """Return the predicted traces from the invariants z of nodes and edges, summed over the blocks."""
+        z_own = z_node.index_select(0, batch.onsite_atoms)
+        found = self.onsite_readout.traces(batch.onsite, (z_own, z_own))
+        return found + self.hopping_readout.traces(batch.hopping, self._of_pairs(batch, z_edge))
+
+    def _of_pairs(self, batch: Batch, of_edges: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what edges have in both directions of each pair, once per interval of distance."""
+        if self.settings.ensemble:
+            of_edges = per_interval(of_edges, interval_shares(batch.length, self.settings.ensemble))
+        half = len(batch.hopping.amplitude)
+        return of_edges[:half], of_edges[half:]
 
 
 def of_both_times(found: Tensor, back: Tensor) -> Tensor:

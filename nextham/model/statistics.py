@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from nextham.model.batch import Batch, Blocks, Group
+from nextham.model.batch import Batch
+from nextham.model.blocks import Blocks, Group
 from nextham.model.vocabulary import Vocabulary
 
 _SIZES = tuple(f"{which}_{name}" for which in ("onsite", "hopping") for name in ("h0", "overlap", "target"))
@@ -45,9 +46,9 @@ class Statistics:
         cls, batches: Callable[[], Iterable[Batch]], vocabulary: Vocabulary, *, delta: bool = True
     ) -> Statistics:
         """Measure over labelled batches, which are gone through twice; absent kinds get the median of the others."""
-        mean = {"h0": _onsite_mean(batches(), vocabulary, "h0")}
+        mean = {"h0": onsite_mean(batches(), vocabulary, "h0")}
         if not delta:
-            mean["target"] = _onsite_mean(batches(), vocabulary, "target")
+            mean["target"] = onsite_mean(batches(), vocabulary, "target")
         sums = {key: torch.zeros(2, len(vocabulary.kinds), dtype=torch.float64) for key in _SIZES}
         for batch in batches():
             for key, total in sums.items():
@@ -67,7 +68,8 @@ def _irreps(batch: Batch, group: Group, name: str) -> Tensor | None:
     return group.encode(batch.target)
 
 
-def _onsite_mean(batches: Iterable[Batch], vocabulary: Vocabulary, name: str) -> Tensor:
+def onsite_mean(batches: Iterable[Batch], vocabulary: Vocabulary, name: str) -> Tensor:
+    """Return the mean of the on-site L = 0 paths of an operator, (n_shells, n_shells), zero where there is none."""
     n = vocabulary.n_shells
     total, count = (torch.zeros(n * n, dtype=torch.float64) for _ in range(2))
     for batch in batches:

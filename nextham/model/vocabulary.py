@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -29,12 +30,12 @@ class Vocabulary:
     basis: OrbitalBasis
     target: str = "spin-scalar"
 
-    @property
+    @cached_property
     def elements(self) -> dict[int, int]:
         """Row of each atomic number in the element embedding."""
         return {z: k for k, z in enumerate(self.basis)}
 
-    @property
+    @cached_property
     def shells(self) -> dict[int, int]:
         """Row of the first shell of each atomic number in a shell embedding."""
         counts = np.cumsum([0, *(len(self.basis.shells(z)) for z in self.basis)])
@@ -45,7 +46,7 @@ class Vocabulary:
         """Number of shells of all elements together."""
         return sum(len(self.basis.shells(z)) for z in self.basis)
 
-    @property
+    @cached_property
     def kinds(self) -> dict[Kind, int]:
         """Row of each kind of path."""
         ls = sorted({l for z in self.basis for l in self.basis.shells(z)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,19 @@ def energy_shift(error: BlockMatrix, overlap: BlockMatrix) -> float:
     The sums run over every element of the full spinor matrix. S sits on both spin diagonals, so that
     Re tr_spin(S† E) = 2 S Re e_0 and only the h_0 component of E counts.
     """
-    weight = error.pairs.multiplicity[error.pair_of_value]
-    return float(shift_of(error.values[0].real, overlap.values[0], weight))
+    (mu,) = energy_shifts([error], overlap)
+    return mu
+
+
+def energy_shifts(errors: Sequence[BlockMatrix], overlap: BlockMatrix) -> list[float]:
+    """Return the energy shift of each of several matrices on one pair list; μ* is linear in the matrix."""
+    s = overlap.values[0]
+    weighted = 2.0 * s  # each listed pair stands for two blocks, but for those on site
+    for pair in np.flatnonzero(overlap.pairs.onsite):
+        own = slice(overlap.block_ptr[pair], overlap.block_ptr[pair + 1])
+        weighted[own] = s[own]
+    norm = weighted @ s
+    return [float(weighted @ error.values[0].real / norm) for error in errors]
 
 
 def shift_of(error: Any, overlap: Any, weight: Any) -> Any:

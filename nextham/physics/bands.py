@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
+from collections.abc import Sequence
 
 import numpy as np
+import scipy.stats
 from numpy.typing import NDArray
 
-from nextham.core import LCAOSystem, Structure
-from nextham.physics.bloch import bloch_sum, spinor_bloch_sum
-from nextham.physics.eigen import OVERLAP_FILTER, Eigenproblem, solve
+from nextham.core import BlockMatrix, LCAOSystem, Structure
+from nextham.exceptions import InputError
+from nextham.physics.bloch import bloch_sum, bloch_sums, spinor_bloch_sum
+from nextham.physics.eigen import OVERLAP_FILTER, Eigenproblem, Orthogonalised, reduced, solve
 
 _BATCH_ELEMENTS = 2**24  # complex numbers per batch of Bloch sums: 256 MB
+_SHARED_ELEMENTS = 2**21  # the same where matrices are small and many: near the caches
 
 
 def monkhorst_pack(mesh: tuple[int, int, int], *, shift: float = 0.0) -> NDArray[np.float64]:
@@ -72,11 +77,21 @@ class BandPath:
 
 
 def band_path(structure: Structure, *, spacing_inv_ang: float = 0.05) -> BandPath:
-    """Return the path of Hinuma et al., Comput. Mater. Sci. 128, 140 (2017), by seekpath."""
+    """Return the path of Hinuma et al., Comput. Mater. Sci. 128, 140 (2017), by seekpath.
+
+    Raises:
+        InputError: if no symmetry is found, not even the identity: atoms of one element lie on each other.
+    """
     import seekpath
+    from seekpath.hpkot import SymmetryDetectionError
 
     cell = (structure.cell, structure.fractional, structure.numbers)
-    path = seekpath.get_explicit_k_path_orig_cell(cell, reference_distance=spacing_inv_ang)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that a cell is a supercell, and what spglib will change
+            path = seekpath.get_explicit_k_path_orig_cell(cell, reference_distance=spacing_inv_ang)
+    except SymmetryDetectionError:
+        raise InputError(f"{structure.formula} has no standard path: its symmetry cannot be found") from None
     labels = path["explicit_kpoints_labels"]
     x = np.asarray(path["explicit_kpoints_linearcoord"])
     ticks: list[tuple[float, str]] = []
@@ -125,6 +140,79 @@ def eigenproblem(
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class SharedLevels:
+    """Levels of several Hamiltonians with one overlap."""
+
+    energies: tuple[NDArray[np.float64], ...]  # of each Hamiltonian: (n_k, n_bands) eV ascending, NaN where filtered
+    overlap_range: NDArray[np.float64]  # (n_k, 2) smallest and largest eigenvalue of S(k)
+
+
+def shared_levels(
+    system: LCAOSystem,
+    hamiltonians: Sequence[BlockMatrix],
+    k: NDArray[np.float64],
+    *,
+    overlap_filter: float = OVERLAP_FILTER,
+) -> SharedLevels:
+    """Solve H(k) c = ε S(k) c for several Hamiltonians of one structure: those of :func:`eigenproblem`, with less work.
+
+    S(k) is diagonalised once. Bloch sums and X† H X are linear, so that they are taken of the first Hamiltonian and
+    of what the others differ by: one real row of numbers where spin-orbit coupling enters all of them alike.
+
+    Args:
+        system: one structure with its overlap.
+        hamiltonians: on the pairs of the system.
+        k: (n_k, 3) fractional.
+        overlap_filter: see :func:`nextham.physics.eigen.solve`.
+    """
+    first, *others = hamiltonians
+    matrices = [system.operator("overlap"), first, *(_slim(other - first) for other in others)]
+    n, n_components = int(system.n_orb.sum()), sum(len(matrix.values) for matrix in matrices)
+    step = max(1, _SHARED_ELEMENTS // ((2 * n_components + 8) * n * n))
+    parts = []
+    for begin in range(0, len(k), step):
+        overlap, *components = bloch_sums(system, matrices, k[begin : begin + step])
+        basis = Orthogonalised.of(overlap[:, 0], overlap_filter=overlap_filter)
+        parts.append(SharedLevels(_levels(basis, components), basis.overlap_range))
+    energies = (np.concatenate(found) for found in zip(*(part.energies for part in parts), strict=True))
+    return SharedLevels(tuple(energies), np.concatenate([part.overlap_range for part in parts]))
+
+
+def _slim(difference: BlockMatrix) -> BlockMatrix:
+    """Return the same operator as a spin scalar where it is one."""
+    values = difference.values
+    if len(values) == 1 or values[1:].any() or values[0].imag.any():
+        return difference
+    return difference.with_values(values[:1].real)
+
+
+def _levels(basis: Orthogonalised, components: list[NDArray[np.complex128]]) -> tuple[NDArray[np.float64], ...]:
+    """Solve for the first operator and for it plus each of the others, all given by their Pauli components."""
+    found = tuple(np.full((len(components[0]), 2 * basis.n), np.nan) for _ in components)
+    for q, x in basis.groups:
+        m = x.shape[-1]
+        total = np.zeros((len(x), 2 * m, 2 * m), dtype=np.complex128)
+        uu, dd, du = total[:, :m, :m], total[:, m:, m:], total[:, m:, :m]  # ↑↓ stays empty: it is not read
+        small = [_spin_blocks(part[q], x) for part in components]
+        for number, (energies, change) in enumerate(zip(found, small, strict=True)):
+            for target, base, more in zip((uu, dd, du), small[0], change, strict=True):
+                np.add(base, more if number else 0.0, out=target)
+            energies[q, : 2 * m] = np.linalg.eigvalsh(total, UPLO="L")
+    return found
+
+
+def _spin_blocks(
+    components: NDArray[np.complex128], x: NDArray[np.complex128]
+) -> tuple[NDArray[np.complex128] | complex, ...]:
+    """Return ↑↑, ↓↓ and ↓↑ of X† M X from Pauli components (n_k, 1 or 4, n, n), of which some may be zero."""
+    found = [reduced(part, x) if part.any() else 0.0 for part in np.moveaxis(components, 1, 0)]
+    if len(found) == 1:
+        return found[0], found[0], 0.0
+    h, h_x, h_y, h_z = found
+    return h + h_z, h - h_z, h_x + 1j * h_y
+
+
 def fermi_level(energies: NDArray[np.float64], n_electrons: float) -> float:
     """Return E_F (eV) of a uniform mesh: midway between the last filled and the first empty level.
 
@@ -136,9 +224,51 @@ def fermi_level(energies: NDArray[np.float64], n_electrons: float) -> float:
     return float((levels[filled - 1] + levels[min(filled, len(levels) - 1)]) / 2)
 
 
+def band_edges(energies: NDArray[np.float64], n_electrons: float) -> tuple[float, float] | None:
+    """Return the highest level of the last filled band and the lowest of the first empty one, (VBM, CBM) in eV.
+
+    n_electrons spinor bands are filled at each k. None where that is no whole number, or no band is empty. The edges
+    of a metal overlap: VBM > CBM.
+    """
+    n = round(n_electrons)
+    if abs(n - n_electrons) > 1e-6 or not 0 < n < energies.shape[1] or np.isnan(energies[:, n]).all():
+        return None
+    return float(np.nanmax(energies[:, n - 1])), float(np.nanmin(energies[:, n]))
+
+
 def gap(energies: NDArray[np.float64], n_electrons: float) -> float:
     """Return the (indirect) gap of a mesh in eV, 0 for a metal; n_electrons spinor bands are filled."""
-    n = round(n_electrons)
-    if abs(n - n_electrons) > 1e-6 or n >= energies.shape[1]:
-        return 0.0
-    return max(0.0, float(np.nanmin(energies[:, n]) - np.nanmax(energies[:, n - 1])))
+    edges = band_edges(energies, n_electrons)
+    return 0.0 if edges is None else max(0.0, edges[1] - edges[0])
+
+
+def dos_distance(
+    energies: NDArray[np.float64], reference: NDArray[np.float64], window_ev: tuple[float, float]
+) -> float:
+    """Return ∫ |N(ε) - N_ref(ε)| dε over a window, per reference level in it (eV).
+
+    N(ε) counts the levels below ε at all k: the integrated density of states. This is the Wasserstein distance of
+    the levels when those outside are moved to the edges of the window.
+
+    Args:
+        energies: (n_k, n_bands) eV, NaN where filtered.
+        reference: as many.
+        window_ev: lower and upper edge; at least one reference level lies between.
+    """
+    low, high = window_ev
+    moved = (levels[np.isfinite(levels)].clip(low, high) for levels in (energies, reference))
+    inside = np.count_nonzero((reference >= low) & (reference <= high))
+    return float(scipy.stats.wasserstein_distance(*moved) * np.isfinite(reference).sum() / inside)
+
+
+def spin_orbit_shifts(energies: NDArray[np.float64], scalar: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how far spin-orbit coupling moves each level, (n_k, 2 n) eV.
+
+    δ_n = ε_n(H) - ε_n(h_0 σ_0): in ascending order, levels of the spinor matrix minus those of its spin scalar part,
+    each of which counts twice. max δ - min δ over a multiplet that is alone is its splitting to first order.
+
+    Args:
+        energies: (n_k, 2 n) eV of the spinor matrix.
+        scalar: (n_k, n) eV of h_0.
+    """
+    return np.asarray(energies - np.repeat(scalar, 2, axis=1))

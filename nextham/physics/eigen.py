@@ -42,30 +42,50 @@ def solve(
         vectors: whether to return eigenvectors.
         overlap_filter: smallest eigenvalue of S(k) that is kept.
     """
-    n_k, n, _ = hamiltonian.shape
-    s, u = np.linalg.eigh(overlap)
-    span = s[:, [0, -1]] if n_k else np.zeros((0, 2))
-    energies = np.full((n_k, n), np.nan)
-    found = np.zeros((n_k, n, n), dtype=np.complex128) if vectors else None
-    kept = s > overlap_filter
-    for pattern in np.unique(kept, axis=0):  # nearly always one: nothing is filtered anywhere
-        q = np.flatnonzero((kept == pattern).all(axis=1))
-        half = u[q][:, :, pattern] / np.sqrt(s[q][:, None, pattern])
-        reduced, n_spin = _reduced(hamiltonian[q], half), n // len(u[0])
-        m = n_spin * half.shape[-1]
-        if found is None:
-            energies[q, :m] = np.linalg.eigvalsh(reduced)
-            continue
-        energies[q, :m], c = np.linalg.eigh(reduced)
-        c = c.reshape(len(q), n_spin, half.shape[-1], m)
-        found[q, :, :m] = (half[:, None] @ c).reshape(len(q), n, m)
-    return Eigenproblem(energies, found, span)
+    return Orthogonalised.of(overlap, overlap_filter=overlap_filter).solve(hamiltonian, vectors=vectors)
 
 
-def _reduced(hamiltonian: NDArray[np.complex128], half: NDArray[np.complex128]) -> NDArray[np.complex128]:
-    """Return X† H X, (n_k, m, m), where X is ``half`` on each spin diagonal of H (one or two spins)."""
-    n_k, n, m = half.shape
-    n_spin = hamiltonian.shape[-1] // n
-    blocks = hamiltonian.reshape(n_k, n_spin, n, n_spin, n).swapaxes(2, 3)
-    small = half.conj().swapaxes(-1, -2)[:, None, None] @ blocks @ half[:, None, None]
-    return np.asarray(small.swapaxes(2, 3).reshape(n_k, n_spin * m, n_spin * m))
+@dataclasses.dataclass(frozen=True)
+class Orthogonalised:
+    """Combinations X(k) of orbitals with X† S X = 1, made once for every Hamiltonian that shares an overlap."""
+
+    overlap_range: NDArray[np.float64]  # (n_k, 2) smallest and largest eigenvalue of S(k)
+    n: int  # orbitals
+    groups: tuple[tuple[slice | NDArray[np.int64], NDArray[np.complex128]], ...]  # which k, and their X (n_q, n, m)
+
+    @classmethod
+    def of(cls, overlap: NDArray[np.complex128], *, overlap_filter: float = OVERLAP_FILTER) -> Orthogonalised:
+        """Diagonalise (n_k, n, n) overlaps; directions below the filter are left out of X."""
+        s, u = np.linalg.eigh(overlap)
+        kept = s > overlap_filter
+        groups: list[tuple[slice | NDArray[np.int64], NDArray[np.complex128]]] = []
+        if kept.all():  # nearly always
+            groups.append((slice(None), u / np.sqrt(s[:, None])))
+        else:
+            for pattern in np.unique(kept, axis=0):
+                q = np.flatnonzero((kept == pattern).all(axis=1))
+                groups.append((q, u[q][:, :, pattern] / np.sqrt(s[q][:, None, pattern])))
+        return cls(s[:, [0, -1]] if len(s) else np.zeros((0, 2)), overlap.shape[-1], tuple(groups))
+
+    def solve(self, hamiltonian: NDArray[np.complex128], *, vectors: bool = False) -> Eigenproblem:
+        """Solve for (n_k, n, n) matrices, or for spinor matrices (n_k, 2n, 2n) with S on both spin diagonals."""
+        n_k, n_rows, _ = hamiltonian.shape
+        n_spin = n_rows // self.n
+        blocks = hamiltonian.reshape(n_k, n_spin, self.n, n_spin, self.n).swapaxes(2, 3)
+        energies = np.full((n_k, n_rows), np.nan)
+        found = np.zeros((n_k, n_rows, n_rows), dtype=np.complex128) if vectors else None
+        for q, x in self.groups:
+            m = n_spin * x.shape[-1]
+            small = reduced(blocks[q], x[:, None, None]).swapaxes(2, 3).reshape(len(x), m, m)
+            if found is None:
+                energies[q, :m] = np.linalg.eigvalsh(small)
+                continue
+            energies[q, :m], c = np.linalg.eigh(small)
+            c = c.reshape(len(x), n_spin, x.shape[-1], m)
+            found[q, :, :m] = (x[:, None] @ c).reshape(len(x), n_rows, m)
+        return Eigenproblem(energies, found, self.overlap_range)
+
+
+def reduced(matrix: NDArray[np.complex128], x: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    """Return X† M X of stacks of matrices."""
+    return np.asarray(x.conj().swapaxes(-1, -2) @ matrix @ x)

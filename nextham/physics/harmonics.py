@@ -24,13 +24,15 @@ def real_harmonics(l: int, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def rotation_matrix(l: int, orthogonal: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return D with Y_l(Q r) = D Y_l(r) for an orthogonal Q (3, 3), proper or improper; (2l + 1, 2l + 1).
+    """Return D with Y_l(Q r) = D Y_l(r) for orthogonal Q (..., 3, 3), proper or improper; (..., 2l + 1, 2l + 1).
 
     A shell's coefficients transform as c -> D c when the crystal is moved by r -> Q r.
     """
     points, inverse = _sample(l)
-    moved: NDArray[np.float64] = real_harmonics(l, points @ np.asarray(orthogonal).T)
-    return moved.T @ inverse.T
+    moved = points @ np.asarray(orthogonal).swapaxes(-1, -2)  # (..., n, 3)
+    values = real_harmonics(l, moved.reshape(-1, 3)).reshape(*moved.shape[:-1], 2 * l + 1)
+    turned: NDArray[np.float64] = values.swapaxes(-1, -2) @ inverse.T
+    return turned
 
 
 @cache

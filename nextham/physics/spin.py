@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nextham.core import BlockMatrix
 from nextham.core.blocks import SpinLayout, widened
 
 TIME_REVERSAL_NOISE_EV: Final = 2e-5  # what converged runs that lose their starting moments keep: up to 6e-6 eV
@@ -33,6 +34,16 @@ def from_spin_blocks(blocks: NDArray[np.complex128]) -> NDArray[np.complex128]:
     out *= 0.5
     out[2] *= 1j
     return out
+
+
+def spin_scalar(matrix: BlockMatrix) -> BlockMatrix:
+    """Return the operator without its spin-dependent part: h_0 σ_0."""
+    values = matrix.values
+    if not values[0].imag.any():
+        return matrix.with_values(values[:1].real)
+    kept = np.zeros_like(values)
+    kept[0] = values[0]
+    return matrix.with_values(kept)
 
 
 def narrowed(values: NDArray[Any], layout: SpinLayout) -> tuple[NDArray[Any], float]:

@@ -48,7 +48,7 @@ def correction(system: LCAOSystem, network: NextHAM, *, max_memory_gb: float | N
     if chunk is not None and batch.n_edges > chunk:
         return np.asarray(correction_in_chunks(network, batch, chunk_edges=chunk).numpy())
     with torch.no_grad():
-        return np.asarray(network(batch.to(weight.device)).correction.cpu().numpy())
+        return np.asarray(network(batch.to(weight.device), traces=False).correction.cpu().numpy())
 
 
 def with_correction(
@@ -63,7 +63,14 @@ def with_correction(
     if settings.delta:
         h = system.operator("h0") + damped(system, h, floor=floor)
     return system.with_operator("hamiltonian", h.values).with_meta(
-        engine="nextham", engine_version=__version__, converged=None, scf_steps=None, scf_drho=None, wall_time_s=None
+        engine="nextham",
+        engine_version=__version__,
+        converged=None,
+        scf_steps=None,
+        scf_drho=None,
+        wall_time_s=None,
+        scf_wall_s=None,
+        scf_cpu_s=None,
     )
 
 

@@ -1,4 +1,4 @@
-"""Bands of a predicted Hamiltonian as a figure."""
+"""Bands of a predicted Hamiltonian, and what a model does, as figures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from nextham.physics.bands import KMesh, band_path, eigenproblem, fermi_level, g
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from nextham.predict.explain import Explanation
+
 FORMATS: Final = (".html", ".png", ".svg")
+_FIGURES: Final = (".png", ".svg", ".pdf")
 _WINDOW_EV: Final = (-12.0, 8.0)  # about the highest filled level
 _MESH_INV_ANG: Final = 0.4  # largest step of the mesh for the Fermi level
 _COPIES: Final = 8  # of H(k) that solving it takes
@@ -67,6 +70,47 @@ def plot_bands(system: LCAOSystem, path: Path, *, max_memory_gb: float | None = 
             part.write_text(_page(figure, system.ids[0]))
         else:
             figure.savefig(part, format=path.suffix[1:], dpi=150)
+
+
+def plot_explanation(found: Explanation, path: Path) -> None:
+    """Draw attention by distance, the size of the correction by distance, and errors by the size of H - H0.
+
+    Raises:
+        InputError: if the name tells no format.
+        WriteError: if the file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    if path.suffix not in _FIGURES:
+        raise InputError(f"a figure cannot be written to {path}; call it {', '.join(f'*{s}' for s in _FIGURES)}")
+    breakdowns = [name for name in ("distance", "size") if name in found.sums]
+    figure = Figure(figsize=(4 + 4 * len(breakdowns), 3.6), layout="constrained")
+    axes = figure.subplots(1, 1 + len(breakdowns))
+    attention = found.attention()
+    n_blocks = len(found.heard)
+    for k in range(n_blocks):
+        place = np.arange(len(attention)) + 0.8 * (k + 0.5) / n_blocks - 0.4
+        axes[0].bar(place, [100 * shares[k] for shares in attention.values()], 0.8 / n_blocks, label=f"block {k + 1}")
+    axes[0].set_xticks(range(len(attention)), list(attention), rotation=45, ha="right")
+    axes[0].set(title="Attention by distance", ylabel="% of what an atom hears")
+    titles = {"distance": "Correction by distance", "size": "Error by the size of H - H0"}
+    lines = {
+        "size_mev": ("0.65", "correction"),
+        "h0_error_mev": ("#d55e00", "error of H0"),
+        "error_mev": ("#0072b2", "error"),
+    }
+    for one, name in zip(axes[1:], breakdowns, strict=True):
+        rows = found.rows(name)
+        for key, (color, label) in lines.items():
+            means = [row.get(key) or np.nan for row in rows.values()]
+            if not np.isnan(means).all():
+                one.semilogy(range(len(rows)), means, "o-", color=color, label=label)
+        one.set_xticks(range(len(rows)), list(rows), rotation=45, ha="right")
+        one.set(title=titles[name], ylabel="mean over elements (meV)")
+    for one in axes:
+        one.legend(frameon=False)
+    with whole(path) as part:
+        figure.savefig(part, format=path.suffix[1:], dpi=150)
 
 
 def _drawn(system: LCAOSystem) -> Figure:

@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nextham.core import LCAOSystem, Provenance
+from nextham.core import LCAOSystem, Provenance, symbol
 from nextham.exceptions import InputError
 from nextham.model import checkpoint
+from nextham.model.extend import with_unseen
+from nextham.model.network import NextHAM
 from nextham.model.settings import ModelSettings
 from nextham.model.vocabulary import Vocabulary
 from nextham.physics.align import shift_of
@@ -31,6 +33,7 @@ class Prediction:
     system: LCAOSystem  # with overlap, h0 and the predicted hamiltonian
     uncertainty_mev: float | None  # spread of the checkpoints, None of a single one
     damped: bool  # whether the correction was damped in near-null directions of S(k)
+    unseen: tuple[str, ...] = ()  # elements that were not trained on
 
 
 class Predictor:
@@ -43,6 +46,7 @@ class Predictor:
         device: str = "cpu",
         max_memory_gb: float | None = None,
         other_species: bool = False,
+        unseen_elements: bool = False,
         floor: float = FLOOR,
     ) -> None:
         """Load the checkpoints.
@@ -52,6 +56,8 @@ class Predictor:
             device: "auto" (a GPU if there is one), "cpu" or "cuda".
             max_memory_gb: see :func:`nextham.predict.one.predicted`.
             other_species: whether to predict with pseudopotentials or orbitals that were not trained on.
+            unseen_elements: whether to predict elements that were not trained on, see
+                :func:`nextham.model.extend.with_unseen`.
             floor: of :func:`nextham.physics.nearnull.damped`, which is done for cells of up to 1,200 orbitals (it
                 solves S(k)) and for networks that learn the correction; 0 leaves it out.
 
@@ -66,6 +72,7 @@ class Predictor:
         self.networks = [network.to(self.device) for network, _ in loaded]
         self.cards = [card for _, card in loaded]
         self.max_memory_gb, self.other_species, self.floor = max_memory_gb, other_species, floor
+        self.unseen_elements = unseen_elements
         for path, card in zip(self.paths[1:], self.cards[1:], strict=True):
             self.cards[0].check_h0(card.h0_definition, path)
             if (card.settings.target, card.settings.delta) != (self.settings.target, self.settings.delta):
@@ -94,7 +101,7 @@ class Predictor:
             InputError: for an element, shells, or (if their checksums are known) species files not trained on.
         """
         for path, card in zip(self.paths, self.cards, strict=True):
-            Vocabulary(card.basis).check(system)
+            Vocabulary(card.basis | system.basis if self.unseen_elements else card.basis).check(system)
             if not self.other_species:
                 _check_species(system.meta[0], card.species, path)
 
@@ -109,7 +116,8 @@ class Predictor:
         """
         self.check(system)
         self.check_h0(system.meta[0].h0_definition, system.ids[0])
-        first, *others = (correction(system, n, max_memory_gb=self.max_memory_gb) for n in self.networks)
+        networks = self._networks(system)
+        first, *others = (correction(system, n, max_memory_gb=self.max_memory_gb) for n in networks)
         if not np.isfinite(first).all() or not all(np.isfinite(other).all() for other in others):
             raise InputError(
                 f"the correction of {system.ids[0]} is not finite: a checkpoint is damaged or the structure is far "
@@ -117,11 +125,22 @@ class Predictor:
             )
         rows, spread = _statistics(system, first, others) if others else (first, None)
         floor = self.floor if self.settings.delta and system.n_orb.sum() <= _MOST_ORBITALS else 0.0
-        return Prediction(with_correction(system, rows, self.settings, floor=floor), spread, damped=floor > 0)
+        made = with_correction(system, rows, self.settings, floor=floor)
+        return Prediction(made, spread, damped=floor > 0, unseen=self.unseen(system))
+
+    def unseen(self, system: LCAOSystem) -> tuple[str, ...]:
+        """Return the elements of a system that a checkpoint was not trained on."""
+        return tuple(symbol(z) for z in system.basis if any(z not in card.basis for card in self.cards))
+
+    def _networks(self, system: LCAOSystem) -> list[NextHAM]:
+        """Return the networks, for a system with unseen elements ones that can name them."""
+        if not self.unseen(system):
+            return self.networks
+        return [with_unseen(network, system) for network in self.networks]
 
     def cost(self, system: LCAOSystem) -> dict[str, Any]:
         """Return sizes and memory of a structure, whose operators need not be there, as JSON values."""
-        found = [cost_of(system, network) for network in self.networks]
+        found = [cost_of(system, network) for network in self._networks(system)]
         cost, n_edges = max(found, key=lambda each: each[0].plain(each[1]))
         limit = self.max_memory_gb
         chunk = n_edges if limit is None else cost.chunk(limit, on_cpu=self.device.type == "cpu")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -10,11 +12,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from nextham.core import Structure
+from nextham.core import Structure, atomic_number
 from nextham.core.system import check_id
 from nextham.exceptions import InputError, NexthamError
-from nextham.files import whole
-from nextham.structures.extxyz import atoms_of_frame, id_of_frame, split_frames
+from nextham.structures.extxyz import atoms_of_frame, notes_of_frame, split_frames
+from nextham.structures.identity import structure_sha256
+from nextham.structures.sourced import Sourced
 
 Reader = Callable[[Path], Structure]
 Named = tuple[str, Structure]  # id and crystal
@@ -28,6 +31,9 @@ _KINDS: Final = {
     ".stru": "stru",
 }
 _NAMES: Final = {"poscar": "vasp", "contcar": "vasp", "stru": "stru"}  # the whole name, without a suffix
+_OWN_NOTES: Final = ("id", "sha256", "source", "licence")
+_ISOTOPES: Final = ("D", "T")
+_SPECIES_LINE: Final = 5  # of a POSCAR, counted from 0
 _RENAME: Final = "rename the file, or the folder where the file is a POSCAR or STRU"
 _NONE: Final[Mapping[str, Reader]] = {}
 
@@ -82,6 +88,24 @@ class Found:
     id: str
     where: str  # the file, and the frame where it holds several
     crystal: Structure | NexthamError
+    notes: Mapping[str, str] = dataclasses.field(default_factory=dict)  # what a frame of extended XYZ says of itself
+
+    @property
+    def origin(self) -> tuple[str, str]:
+        """Where the crystal comes from and its licence, as far as it is told; else the name of the file."""
+        file = Path(self.where.partition(", frame ")[0]).name
+        return self.notes.get("source", "") or file, self.notes.get("licence", "")
+
+    def sourced(self) -> Sourced:
+        """Return the crystal with where it comes from: what its frame says, or the name of the file.
+
+        Raises:
+            NexthamError: the reason, if it could not be read.
+        """
+        if isinstance(self.crystal, NexthamError):
+            raise self.crystal
+        facts = {name: text for name, text in self.notes.items() if name not in _OWN_NOTES}
+        return Sourced(self.id, self.crystal, *self.origin, facts=facts)
 
 
 def read_structure(path: str | Path, *, more: Mapping[str, Reader] = _NONE) -> Structure:
@@ -137,16 +161,12 @@ def read_each(path: str | Path, *, more: Mapping[str, Reader] = _NONE) -> list[F
     return [Found(id, str(path), readers[kind](path))]
 
 
-def write_extxyz(path: Path, crystals: Mapping[str, Structure]) -> None:
-    """Write crystals with their ids as extended XYZ; the file appears whole or not at all."""
-    import ase.io
-    from ase import Atoms
-
-    atoms = [
-        Atoms(s.numbers, positions=s.positions, cell=s.cell, pbc=True, info={"id": id}) for id, s in crystals.items()
-    ]
-    with whole(path) as part:
-        ase.io.write(part, atoms, format="extxyz")
+def read_or_reason(path: Path, *, more: Mapping[str, Reader] = _NONE) -> list[Found]:
+    """Return what :func:`read_each` does; of a file that cannot be read as a whole, the reason."""
+    try:
+        return read_each(path, more=more)
+    except NexthamError as error:
+        return [Found(id_of(path), str(path), error)]
 
 
 def _in_folder(folder: Path) -> list[Path]:
@@ -161,7 +181,11 @@ def _read_cif(path: Path) -> Structure:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = CifParser(path).parse_structures(primitive=False)
+            parser = CifParser(path)
+            _check_symbols(path, parser.as_dict())
+            found = parser.parse_structures(primitive=False)
+    except InputError:
+        raise
     except (ValueError, KeyError, IndexError, AssertionError, TypeError) as error:
         raise InputError(f"{path} is not a complete CIF: {_short(error)}") from None
     if len(found) != 1:
@@ -173,11 +197,31 @@ def _read_cif(path: Path) -> Structure:
     return _checked(str(path), crystal.atomic_numbers, crystal.cart_coords, crystal.lattice.matrix)
 
 
+def _check_symbols(path: Path, blocks: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse sites that are no element: pymatgen would take a vacancy Vac for vanadium."""
+    for block in blocks.values():
+        symbols = block.get("_atom_site_type_symbol", ())
+        for text in [symbols] if isinstance(symbols, str) else symbols:
+            name = re.match("[A-Za-z]*", text)[0].capitalize()  # type: ignore[index]
+            if name not in _ISOTOPES and not _is_element(name):
+                raise InputError(f"{path} has an atom {text!r}, which is not an element")
+
+
+def _is_element(name: str) -> bool:
+    try:
+        return atomic_number(name) > 0
+    except InputError:
+        return False
+
+
 def _read_poscar(path: Path) -> Structure:
     import ase.io
 
     try:
-        atoms = ase.io.read(path, format="vasp")
+        lines = path.read_text().splitlines()
+        if len(lines) > _SPECIES_LINE:  # deuterium and tritium are hydrogen, which ase does not know
+            lines[_SPECIES_LINE] = re.sub(r"(?<!\S)[DT](?!\S)", "H", lines[_SPECIES_LINE])
+        atoms = ase.io.read(io.StringIO("\n".join(lines) + "\n"), format="vasp")
     except KeyError as error:
         raise InputError(f"{path}: {error.args[0]!r} is not an element symbol") from None
     except Exception as error:  # ase's reader lets whatever goes wrong through
@@ -197,7 +241,8 @@ def _read_extxyz(path: Path) -> list[Found]:
 
 
 def _read_frame(frame: list[str], numbered: str, path: str, place: str) -> Found:
-    where, own = path + place, id_of_frame(frame)
+    where, notes = path + place, notes_of_frame(frame)
+    own = notes.get("id")
     id = own or numbered
     told = f"{where} ({id})" if place else where
     try:
@@ -205,9 +250,19 @@ def _read_frame(frame: list[str], numbered: str, path: str, place: str) -> Found
     except InputError as error:  # the id cannot even name a line of the ledger
         return Found(numbered, where, InputError(f"{where}: {error}"))
     try:
-        return Found(id, where, _of_atoms(told, atoms_of_frame(frame, told)))
+        crystal = _of_atoms(told, atoms_of_frame(frame, told))
+        _check_hash(crystal, notes.get("sha256", ""), told)
     except InputError as error:
-        return Found(id, where, error)
+        return Found(id, where, error, notes)
+    return Found(id, where, crystal, notes)
+
+
+def _check_hash(crystal: Structure, said: str, where: str) -> None:
+    if re.fullmatch("[0-9a-f]{64}", said) and said != structure_sha256(crystal):
+        raise InputError(
+            f"{where}: its sha256 is not that of its atoms, so they were changed after it was written; "
+            "take sha256=... out of the second line of the frame if that is meant"
+        )
 
 
 def _of_atoms(where: str, atoms: Any) -> Structure:

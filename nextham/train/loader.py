@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -24,7 +24,7 @@ class Loader:
         cost: listed pairs of each id; the keys are all ids.
         build: makes batches and eigenvectors.
         batch_pairs: structures share a batch while their pairs stay within this.
-        cache_pairs: pairs of prepared batches to keep, and of eigenvectors.
+        cache_pairs: pairs of prepared structures to keep, and of eigenvectors.
     """
 
     def __init__(
@@ -37,9 +37,9 @@ class Loader:
         cache_pairs: int,
     ) -> None:
         self.cost = cost
-        self._read, self._build, self._batch_pairs = read, build, batch_pairs
-        self._batches: _Cache[Batch] = _Cache(cache_pairs)
-        self._spectra: _Cache[Spectrum] = _Cache(cache_pairs)
+        self._batch_pairs, self._with_spectra = batch_pairs, build.settings.train.uses_spectra
+        self._batches: _Cache[Batch] = _Cache(cache_pairs, lambda id: build.batch(read(id)))
+        self._spectra: _Cache[Spectrum] = _Cache(cache_pairs, lambda id: build.spectrum(read(id)))
 
     def epoch(self, seed: int, number: int) -> list[tuple[str, ...]]:
         """Return the ids of each batch of an epoch; they follow from seed and number alone."""
@@ -75,32 +75,28 @@ class Loader:
             yield self._batch(ids)
 
     def sample(self, ids: tuple[str, ...]) -> Sample:
-        """Return the batch of these structures, on the CPU."""
-        wanted = ids if self._build.settings.train.uses_spectra else ()
-        # eigenvectors are kept by structure: every epoch packs other batches
-        return Sample(self._batch(ids), tuple(self._spectrum(id) for id in wanted))
+        """Return the batch of these structures, on the CPU; kept is what each has of its own, for epochs differ."""
+        wanted = ids if self._with_spectra else ()
+        return Sample(self._batch(ids), tuple(self._spectra.get(id, self.cost[id]) for id in wanted))
 
     def _batch(self, ids: tuple[str, ...]) -> Batch:
-        return self._batches.get(ids, self.cost_of(ids), lambda: self._build.batch([self._read(id) for id in ids]))
-
-    def _spectrum(self, id: str) -> Spectrum:
-        return self._spectra.get(id, self.cost[id], lambda: self._build.spectrum(self._read(id)))
+        return Batch.joined([self._batches.get(id, self.cost[id]) for id in ids])
 
 
 class _Cache(Generic[Kept]):
     """Keeps what was used last while its cost stays within a limit."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit, self._total = limit, 0
-        self._items: OrderedDict[Hashable, tuple[int, Kept]] = OrderedDict()
+    def __init__(self, limit: int, make: Callable[[str], Kept]) -> None:
+        self._limit, self._total, self._make = limit, 0, make
+        self._items: OrderedDict[str, tuple[int, Kept]] = OrderedDict()
 
-    def get(self, key: Hashable, cost: int, make: Callable[[], Kept]) -> Kept:
-        """Return the item of a key, made if it is not here."""
-        if key in self._items:
-            self._items.move_to_end(key)
-            return self._items[key][1]
-        item = make()
-        self._items[key] = cost, item
+    def get(self, id: str, cost: int) -> Kept:
+        """Return the item of a structure, made if it is not here."""
+        if id in self._items:
+            self._items.move_to_end(id)
+            return self._items[id][1]
+        item = self._make(id)
+        self._items[id] = cost, item
         self._total += cost
         while len(self._items) > 1 and self._total > self._limit:
             self._total -= self._items.popitem(last=False)[1][0]

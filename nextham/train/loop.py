@@ -157,9 +157,11 @@ class Training:
         found = self.steps.backward(ids, k_at=self.k_at(self.state.step), share=share)
         weights = list(self.network.parameters())
         self.ranks.average_gradients(weights)
-        norm = torch.nn.utils.clip_grad_norm_(weights, self.options.clip_norm)
+        norm = torch.nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None])
         if not torch.isfinite(norm):
             raise self._not_a_number(ids, found, share)
+        if norm > self.options.clip_norm:
+            torch.nn.utils.clip_grads_with_norm_(weights, self.options.clip_norm, norm)
         self.optimizer.step()
         self.state.step += 1
         self.state.update_average(self.options.ema_decay)

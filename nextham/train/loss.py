@@ -10,7 +10,6 @@ from torch import Tensor
 
 from nextham.model.batch import Batch
 from nextham.model.components import spin_block_modulus
-from nextham.model.heads import sum_shell_pairs
 from nextham.model.network import Output
 from nextham.physics.align import shift_of
 from nextham.train.sample import Sample
@@ -81,8 +80,7 @@ def shifted(error: Tensor, overlap: Tensor, mu: Tensor) -> Tensor:
 
 def per_structure(values: Tensor, batch: Batch) -> tuple[Tensor, ...]:
     """Divide (..., n_values) among the structures."""
-    sizes = torch.bincount(batch.structure_of_value, minlength=batch.n_structures)
-    return values.split_with_sizes(sizes.tolist(), dim=-1)
+    return values.split_with_sizes(list(batch.n_values), dim=-1)
 
 
 def trace_targets(batch: Batch) -> list[Tensor]:
@@ -90,14 +88,9 @@ def trace_targets(batch: Batch) -> list[Tensor]:
 
     ΔH is the aligned target, so that μ leaks nothing into the trace.
     """
+    found = [group.traces for group in (*batch.onsite.groups, *batch.hopping.groups) if group.traces is not None]
     if batch.target is None:
         raise ValueError("a batch without labels has no traces")
-    found = []
-    for group in (*batch.onsite.groups, *batch.hopping.groups):
-        squares = group.encode(batch.target) ** 2
-        n_paths = len(group.shell_pair_of_path)
-        per_path = squares.new_zeros(len(squares), n_paths).index_add(1, group.path_of_component, squares)
-        found.append(sum_shell_pairs(group, per_path))
     return found
 
 

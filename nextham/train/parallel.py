@@ -75,7 +75,12 @@ class Ranks:
 
 
 def alone(options: TrainSettings) -> Ranks:
-    """Return this process as the only one."""
+    """Return this process as the only one.
+
+    Raises:
+        InputError: if the device is not there.
+    """
+    _check_device(options)
     return Ranks(Fabric(accelerator=options.device, devices=1))
 
 
@@ -85,9 +90,10 @@ def launch(function: Callable[..., Item], *arguments: Any, options: TrainSetting
     torchrun has started them already; otherwise they are started here, and end with this call.
 
     Raises:
-        InputError: if fewer devices are there.
+        InputError: if the device is not there, or fewer are.
         NexthamError: that a process met.
     """
+    _check_device(options)
     if TorchElasticEnvironment.detect():
         local, world = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
         if world > 1:
@@ -113,6 +119,11 @@ def launch(function: Callable[..., Item], *arguments: Any, options: TrainSetting
             kind = InputError if told[0].suffix == ".input" else NexthamError
             raise kind(told[0].read_text()) from None
     return result
+
+
+def _check_device(options: TrainSettings) -> None:
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("train.device is cuda, but this machine has no CUDA device; set it to auto or cpu")
 
 
 def _guarded(fabric: Fabric, *, folder: Path, function: Callable[..., Item], arguments: tuple[Any, ...]) -> Item:

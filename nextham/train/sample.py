@@ -29,11 +29,10 @@ class Builder:
     vocabulary: Vocabulary
     settings: FitSettings
 
-    def batch(self, systems: list[LCAOSystem]) -> Batch:
-        """Return what the network reads."""
-        joined = systems[0] if len(systems) == 1 else LCAOSystem.concat(systems)
+    def batch(self, system: LCAOSystem) -> Batch:
+        """Return what the network reads of one structure."""
         dtype = getattr(torch, self.settings.train.dtype)
-        return Batch.build(joined, self.vocabulary, settings=self.settings.model, dtype=dtype, labels=True)
+        return Batch.build(system, self.vocabulary, settings=self.settings.model, dtype=dtype, labels=True)
 
     def spectrum(self, system: LCAOSystem) -> Spectrum:
         """Return one structure's eigenvectors."""

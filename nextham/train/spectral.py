@@ -11,11 +11,13 @@ import zlib
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nextham.core import LCAOSystem
 from nextham.core._arrays import offsets
 from nextham.model.on_device import OnDevice
+from nextham.physics import subspace
 from nextham.physics.bloch import bloch_sum
 from nextham.physics.eigen import solve
 
@@ -47,13 +49,10 @@ class Spectrum(OnDevice):
             cut_ev: P holds the levels up to this above the Fermi level; all levels where none is recorded.
             seed: of the k points.
         """
-        rng = np.random.default_rng([seed, zlib.crc32(system.ids[0].encode())])
-        k = np.concatenate([np.zeros((1, 3)), rng.uniform(-0.5, 0.5, size=(n_k - 1, 3))])
+        k = cls.k_points(system.ids[0], n_k=n_k, seed=seed)
         h, s = (bloch_sum(system, name, k)[:, 0] for name in ("hamiltonian", "overlap"))
         solved = solve(h, s, vectors=True)
-        kept = np.isfinite(solved.energies)
-        fermi = system.meta[0].fermi_energy_ev
-        low = kept if fermi is None else kept & (solved.energies <= fermi + cut_ev)
+        low, high = subspace.low_and_high(solved.energies, system.meta[0].fermi_energy_ev, cut_ev)
         phase = np.exp(2j * np.pi * (k @ system.pairs.R.T))
         phase[:, system.pairs.onsite] = 0.5  # the Hermitian conjugate adds the other half
         assert solved.vectors is not None
@@ -63,28 +62,28 @@ class Spectrum(OnDevice):
             phase=torch.from_numpy(phase),
             vectors=torch.from_numpy(solved.vectors),
             low=torch.from_numpy(low.astype(np.float64)),
-            high=torch.from_numpy((kept & ~low).astype(np.float64)),
+            high=torch.from_numpy(high.astype(np.float64)),
             n_orb=int(system.n_orb.sum()),
         )
+
+    @staticmethod
+    def k_points(id: str, *, n_k: int, seed: int) -> NDArray[np.float64]:
+        """Return Γ and n_k - 1 random k, (n_k, 3) fractional."""
+        rng = np.random.default_rng([seed, zlib.crc32(id.encode())])
+        return np.concatenate([np.zeros((1, 3)), rng.uniform(-0.5, 0.5, size=(n_k - 1, 3))])
 
     def projected(self, error: Tensor, at: Tensor | slice = _EVERY) -> Tensor:
         """Return C† E(k) C (len(at), n_bands, n_bands) eV of real-space errors (n_values,) at some or all k."""
         phased = self.phase[at][:, self.pair] * error
         flat = phased.new_zeros(len(phased), self.n_orb**2).scatter_add(1, self.place.expand_as(phased), phased)
         half = flat.reshape(-1, self.n_orb, self.n_orb)
-        c = self.vectors[at]
-        return c.mH @ (half + half.mH) @ c
+        error_k: Tensor = subspace.projected(half + half.mH, self.vectors[at])
+        return error_k
 
     def means(self, projected: Tensor, at: Tensor | slice = _EVERY) -> Tensor:
         """Return the means (3,) eV of |C† E C| among the levels P, between P and Q, and among the levels Q."""
-        size = projected.abs()
-        low, high = self.low[at], self.high[at]
-        among = low[:, :, None] * low[:, None, :]
-        between = low[:, :, None] * high[:, None, :]
-        above = high[:, :, None] * high[:, None, :]
-        found = [(size * among).sum() / among.sum()]
-        found += [(size * part).sum() / part.sum().clamp(min=1) for part in (between, above)]
-        return torch.stack(found)
+        found = subspace.sums(projected.abs(), self.low[at], self.high[at])
+        return torch.stack([total / count.clamp(min=1) for total, count in found])
 
     def errors(self, error: Tensor, at: Tensor | slice = _EVERY) -> Tensor:
         """Return the means (3,) eV of real-space errors (n_values,)."""

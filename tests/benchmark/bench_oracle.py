@@ -45,10 +45,17 @@ def plain_errors(system: LCAOSystem, prediction: BlockMatrix, *, protocol: str) 
     count, moduli = 0, 0.0
     table = np.zeros((4, 2))
     groups: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(lambda: [0, 0.0, 0.0]))
-    for (i, j, R), reference in h.items():
+    cells = set.intersection(*({R for (_, _, R), block in m.items() if np.any(block)} for m in (h, h0)))
+    everywhere = itertools.product(*[range(len(system.numbers))] * 2, cells)  # the file of a cell holds all its blocks
+    for i, j, R in list(h) if protocol == "full" else everywhere:
+        if (i, j, R) not in h:
+            n = [sum(2 * l + 1 for l in system.basis.shells(int(system.numbers[a]))) for a in (i, j)]
+            for m in (h, h0, s, p):
+                m[i, j, R] = np.zeros((4, *n))
+        reference = h[i, j, R]
         distance = float(np.linalg.norm(system.positions[j] + np.array(R) @ system.cells[0] - system.positions[i]))
         non_zero = [bool(np.any(m[i, j, R])) for m in (h, h0, s)]
-        counted = any(non_zero) if protocol == "full" else non_zero[0] and non_zero[1] and distance < 8.0
+        counted = any(non_zero) if protocol == "full" else distance < 8.0
         if not counted:
             continue
         E = p[i, j, R] - reference - mu * s[i, j, R]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from bench_predictions import noisy
+from html_page import checked
 from nextham_bench.cli import app
 from nextham_bench.compare import Comparison, comparison
 from nextham_bench.report.side_by_side import markdown, page, write_comparison
 from nextham_bench.schema import Scores, write_scores
 from nextham_bench.score import Request, score
+from nextham_bench.statistics import paired_p_value
 from typer.testing import CliRunner
 
 from nextham.core import LCAOSystem, OrbitalBasis
@@ -60,11 +64,36 @@ def test_rows_are_the_scores_and_their_differences(scores: list[Scores]) -> None
     assert rows[0].band_mev.value is None
 
 
+def test_the_p_value_is_the_share_of_sign_choices_at_least_as_extreme() -> None:
+    rng = np.random.default_rng(3)
+    for n in (2, 5, 9):
+        a, b = rng.random(n), rng.random(n) + 0.2
+        signs = np.array(list(itertools.product([1, -1], repeat=n)))
+        means = np.abs((signs * (a - b)).mean(axis=1))
+        assert paired_p_value(a, b) == pytest.approx((means >= means[0] - 1e-12).mean())
+    assert paired_p_value(a, a) == 1.0
+    assert paired_p_value([1.0], [2.0]) is None
+
+
+def test_p_values_of_equally_good_predictions_are_spread_evenly() -> None:
+    rng = np.random.default_rng(0)
+    found = np.array([paired_p_value(rng.normal(size=12), rng.normal(size=12)) for _ in range(200)])
+    assert 0.02 < (found <= 0.1).mean() < 0.18  # a tenth, within three standard deviations
+
+
+def test_the_paired_test_stands_in_the_rows(scores: list[Scores]) -> None:
+    first, second, h0 = comparison(scores, "T").rows
+    assert (first.p_value, first.better_in) == (None, None)
+    assert h0.p_value == 0.25  # worse in all of three: 2 of 8 choices of signs
+    assert h0.better_in == 0
+    assert second.p_value is not None
+    assert "of 3" in markdown(comparison(scores, "T"))
+
+
 def test_the_page_and_its_neighbours(scores: list[Scores], tmp_path: Path) -> None:
     write_comparison(scores, tmp_path / "deep" / "index.html", title="Curve", along="training structures")
     text = (tmp_path / "deep" / "index.html").read_text(encoding="utf-8")
-    assert 'aria-label="Skill against the number of training structures: ' in text
-    assert "http" not in text
+    assert checked(text).labels[0].startswith("Skill against the number of training structures: ")
     found = Comparison.model_validate(json.loads((tmp_path / "deep" / "table.json").read_text()))
     assert len(found.rows) == 3
     table = (tmp_path / "deep" / "table.md").read_text(encoding="utf-8")
@@ -73,8 +102,10 @@ def test_the_page_and_its_neighbours(scores: list[Scores], tmp_path: Path) -> No
 
 
 def test_names_do_not_become_markup(scores: list[Scores]) -> None:
-    evil = scores[0].model_copy(update={"name": "<script>"})
-    assert "<script>" not in page(comparison([evil], "T"), None)
+    evil = scores[0].model_copy(update={"name": "<script>x|y"})
+    found = comparison([evil], "<b>")
+    assert "<script>x|y" in checked(page(found, None)).words
+    assert "&lt;script&gt;x\\|y" in markdown(found)
 
 
 def test_what_cannot_be_compared(scores: list[Scores], tmp_path: Path) -> None:

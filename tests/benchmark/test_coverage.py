@@ -6,14 +6,11 @@ import dataclasses
 
 import numpy as np
 import pytest
-from bench_predictions import noisy
-from nextham_bench.coverage import check_reference, check_units, covered, matched, unit_factor
-from nextham_bench.measure import measured
+from nextham_bench.coverage import check_reference, covered, matched
 
 from nextham.core import LCAOSystem, OrbitalBasis, PairList
 from nextham.exceptions import InputError
 from nextham.testing import synthetic_system, zincblende
-from nextham.units import HARTREE_EV, RYDBERG_EV
 
 ADVICE = "complete it, or score what there is with --allow-partial (not ranked)"
 
@@ -133,30 +130,3 @@ def test_pairs_that_are_zero_in_the_reference_may_be_absent_and_the_other_way_ro
     fewer = without_pair(synthetic, 5)
     assert matched(empty, fewer, fewer.operator("hamiltonian")).pairs == synthetic.pairs
     assert matched(fewer, empty, empty.operator("hamiltonian")).pairs == fewer.pairs
-
-
-@pytest.mark.parametrize(
-    ("factor", "what"),
-    [
-        (1 / RYDBERG_EV, "in Rydberg (1/13.6 of the reference)"),
-        (1 / HARTREE_EV, "in Hartree (1/27.2 of the reference)"),
-        (RYDBERG_EV, "13.6 times the reference, converted from Rydberg twice"),
-        (HARTREE_EV, "27.2 times the reference, converted from Hartree twice"),
-    ],
-)
-@pytest.mark.parametrize("part", ["hamiltonian", "correction"])
-def test_wrong_units_are_named(synthetic: LCAOSystem, factor: float, what: str, part: str) -> None:
-    if part == "hamiltonian":
-        prediction = factor * synthetic.operator("hamiltonian")
-    else:
-        prediction = synthetic.operator("h0") + factor * synthetic.correction
-    found = unit_factor(synthetic, prediction)
-    text = refusal(lambda: check_units([found, found, None]))
-    assert text == f"the prediction is {what} in 2 of 3 structures; predictions are stored in eV"
-
-
-@pytest.mark.parametrize("fraction", [-1.0, 0.0, 0.05, 0.5, 1.0, 2.0])
-def test_honest_predictions_of_any_quality_are_not_mistaken_for_units(synthetic: LCAOSystem, fraction: float) -> None:
-    prediction = noisy(synthetic, fraction=fraction)
-    assert unit_factor(synthetic, prediction) is None
-    check_units([measured(synthetic, prediction, bands=False).unit_factor])

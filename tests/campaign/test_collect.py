@@ -83,7 +83,7 @@ def test_a_full_disk_ends_the_campaign_in_one_sentence_and_keeps_the_ledger(tmp_
         path.mkdir()
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("nextham.data.shard.write_shard", full)
+    monkeypatch.setattr("nextham.data.shard_write.write_shard", full)
     system = example("BeS-zb-0").system
     jobs = [Job("bad", fail(InputError("bad: not a file"))), *(good(system, id) for id in "abcd")]
     target = Target(tmp_path / "store")

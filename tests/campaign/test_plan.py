@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -14,14 +15,19 @@ from made_campaign import RESULTS, assignment, planned, run
 from nextham.campaign.items import Item, read_chunk
 from nextham.campaign.packing import packed
 from nextham.campaign.plan import Plan, Shape, chunk_of
+from nextham.campaign.runs import found_in, with_origin
 from nextham.campaign.settings import CampaignSettings
+from nextham.core import OrbitalBasis
 from nextham.dft.cost import ABACUS_COST, LCAO_COST, Size, size_of
+from nextham.dft.engine import RunResult
 from nextham.dft.lcao.memory import estimate_memory
 from nextham.dft.lcao.plan import load_crystal
 from nextham.dft.lcao.settings import LCAOSettings
 from nextham.dft.species.source import embedded_species
 from nextham.exceptions import InputError
-from nextham.testing import zincblende
+from nextham.structures.extxyz import write_extxyz
+from nextham.structures.sourced import Sourced
+from nextham.testing import synthetic_system, zincblende
 
 costs = st.lists(st.floats(0, 1e4), min_size=1, max_size=60)
 
@@ -157,3 +163,13 @@ def test_an_unknown_chunk_is_told(place):
     with pytest.raises(InputError, match=r"results/campaign/plan.json has no chunk 00007"):
         planned("a")["00007"]
     assert assignment().folder.results == RESULTS
+
+
+def test_a_structure_keeps_its_source_and_licence(tmp_path):
+    write_extxyz(tmp_path / "a.extxyz", [Sourced("x", zincblende(), "Materials Project mp-1", "CC-BY-4.0")])
+    (found,) = found_in(tmp_path / "a.extxyz")
+    item = Item("x", found.crystal, origin=found.origin)
+    assert Item.of_json(json.loads(json.dumps(item.as_json()))) == item
+    system = synthetic_system(zincblende(), OrbitalBasis.parse("Ga:1s As:1s"), cutoff_ang=3.0)
+    made = with_origin(lambda: RunResult(system), item.origin).system.meta[0]
+    assert (made.source, made.licence) == ("Materials Project mp-1", "CC-BY-4.0")

@@ -6,7 +6,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from nextham.cli import abacus, main
+from nextham.cli import abacus, exchange, main
 from nextham.data.store import Store
 from nextham.dft.abacus.csr import read_csr
 from nextham.exceptions import InputError, NexthamError
@@ -19,6 +19,7 @@ BES, SI = (str(EXAMPLES / f"case-{name}.tar.xz") for name in ("BeS-zb-0", "Si-di
 def app():
     made = typer.Typer(pretty_exceptions_enable=False)
     abacus.register(made)
+    exchange.register(made)
     return made
 
 

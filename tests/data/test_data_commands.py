@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from nextham.cli import data
+from nextham.cli import data, split
 from nextham.core import OrbitalBasis
 from nextham.data.certificate import Certificate
 from nextham.data.splits import Split
@@ -19,6 +19,7 @@ from nextham.testing import synthetic_system, zincblende
 
 app = typer.Typer()
 data.register(app)
+split.register(app)
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def test_pack_and_verify(store: Path, tmp_path: Path) -> None:
 
 def test_split(store: Path, tmp_path: Path) -> None:
     out = tmp_path / "split.json"
-    settings = '{"fractions": {"train": 0.5, "val": 0.25, "test": 0.25}}'
+    settings = '{"fractions": {"train": 0.5, "val": 0.25, "test": 0.25}, "audit": false}'
     assert run("split", store, "-o", out, "--settings", settings) == f"{out}: train 2, val 1, test 1\n"
     assert len(Split.load(out)["train"]) == 2
     assert json.loads(run("info", store, "--split", out, "--json"))["split"] == {"train": 2, "val": 1, "test": 1}

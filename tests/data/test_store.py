@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nextham import __version__
 from nextham.core import LCAOSystem, OrbitalBasis, SpinLayout
 from nextham.data.certificate import Certificate
 from nextham.data.checks import certify
@@ -281,7 +282,7 @@ def test_a_flipped_byte_is_found_and_named(store: Store) -> None:
 def test_a_lost_file_of_numbers_is_not_read_as_zeros(store: Store, name: str) -> None:
     (store.path / "shard-00000.zarr" / name / "c" / "0").unlink()
     assert complaint(store.path) == (
-        f"{store.path}: the {name} of b cannot be read from shard-00000.zarr (numbers are missing); "
+        f"{store.path}: the {name} of b cannot be read from shard-00000.zarr (numbers are missing or NaN); "
         "the shard is damaged: fetch or pack it again"
     )
 
@@ -320,11 +321,33 @@ def edited(store: Store, **changes: object) -> Path:
 
 
 def test_a_store_of_another_version(store: Store) -> None:
-    path = edited(store, schema_version=99)
+    path = edited(store, schema_version=99, code_version="7.0.0")
     assert complaint(path) == (
-        f"{path} is a store of version 99, this program reads version 1; "
-        "use the nextham that wrote it, or pack it again"
+        f"{path} has version 99 of the layout, written by nextham 7.0.0; this is nextham {__version__}, "
+        "which reads version 1: upgrade nextham"
     )
+    edited(store, schema_version=0, code_version="0.0.1")
+    assert complaint(path) == (
+        f"{path} has version 0 of the layout, written by nextham 0.0.1; this is nextham {__version__}, "
+        "which reads versions from 1 on: pack it again from its sources"
+    )
+    edited(store, schema_version="1")
+    assert complaint(path) == f"{path} names '1' as its version, which is no number; fetch or pack it again"
+
+
+def test_a_shard_of_a_newer_version_is_refused_by_name(store: Store) -> None:
+    file = store.path / "shard-00000.zarr" / "zarr.json"
+    content = json.loads(file.read_text())
+    assert content["attributes"]["schema_version"] == 1
+    content["attributes"] |= {"schema_version": 2, "code_version": "7.0.0"}
+    file.write_text(json.dumps(content))
+    assert complaint(store.path) == (
+        f"{store.path}/shard-00000.zarr has version 2 of the layout, written by nextham 7.0.0; "
+        f"this is nextham {__version__}, which reads version 1: upgrade nextham"
+    )
+    del content["attributes"]["schema_version"], content["attributes"]["code_version"]  # as before shards named it
+    file.write_text(json.dumps(content))
+    assert_same(Store(store.path)["b"], make("b", seed=2))
 
 
 def test_a_shard_outside_the_store(store: Store) -> None:

@@ -49,11 +49,11 @@ def crystal(cell, fractional=APART):
     ],
 )
 def test_absurd_crystals_are_refused_at_once(structure, sentence):
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(RunError) as caught:
         check_geometry(structure, "s-1")
     assert (caught.value.cause, str(caught.value)) == (Cause.BAD_INPUT, sentence)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize("cell", [FCC, -FCC, FCC[[1, 0, 2]], np.diag([4, 4, 300.0])])

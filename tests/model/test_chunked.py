@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from made_networks import SWITCHES, suited
+from made_networks import network as made
 
 from nextham.exceptions import InputError
 from nextham.model import checkpoint
@@ -45,6 +47,16 @@ def test_chunks_on_a_recorded_run_with_f_orbitals(alsb):
     with torch.no_grad():
         plain = network(batch).correction
     assert (correction_in_chunks(network, batch, chunk_edges=200) - plain).abs().max() < 1e-10
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_chunks_do_what_every_switch_asks_for(synthetic, name):
+    system = suited(synthetic, SWITCHES[name])
+    model = made(system, SWITCHES[name])
+    batch = batch_of(system, model)
+    with torch.no_grad():
+        plain = model(batch).correction
+    assert (correction_in_chunks(model, batch, chunk_edges=100) - plain).abs().max() < 1e-12 * plain.abs().max()
 
 
 def test_memory_decides_about_chunks_and_changes_nothing(synthetic, monkeypatch):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from e3nn import o3
 
+from nextham.model.attention import Frame, enter, leave
 from nextham.model.irreps import Hidden, Irrep, block_irreps, clebsch_gordan, wigner_matrices
 from nextham.model.layers import EdgeLinear
 from nextham.physics.harmonics import real_harmonics, rotation_matrix
@@ -77,15 +78,13 @@ def test_hidden_irreps_hold_both_parities():
 
 @pytest.mark.parametrize("lmax", [1, 4, 6])
 def test_edge_maps_do_not_depend_on_the_choice_of_edge_frame(lmax):
-    from nextham.model.attention import Frame
-
     hidden, gen = Hidden(lmax), torch.Generator().manual_seed(0)
     frame, linear = Frame(hidden), EdgeLinear(hidden, 2, 3).double()
     x = torch.randn(len(DIRECTIONS), hidden.dim, 2, generator=gen, dtype=torch.float64)
 
     def applied(turns):
-        wigner = tuple(torch.from_numpy(d) for d in turns)
-        return frame.leave(linear(frame.enter(x, wigner)), wigner)
+        turn = frame(tuple(torch.from_numpy(d) for d in turns))
+        return leave(linear(enter(x, turn)), turn)
 
     turns = wigner_matrices(DIRECTIONS, lmax)
     about_z = [rotation_matrix(l, orthogonal_about_z(0.7)) for l in range(lmax + 1)]

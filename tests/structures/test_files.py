@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 from nextham.exceptions import InputError
+from nextham.structures.extxyz import write_extxyz
 from nextham.structures.files import (
     kind_of,
     read_each,
     read_named,
     read_structure,
     structure_files,
-    write_extxyz,
 )
+from nextham.structures.sourced import Sourced
 from nextham.testing import zincblende
 
 POSCAR = """GaAs
@@ -90,7 +91,7 @@ def test_further_formats_come_from_outside(tmp_path):
 
 
 def test_extended_xyz_carries_ids(tmp_path):
-    write_extxyz(tmp_path / "set.extxyz", {"GaAs-B3-0": zincblende(), "other": zincblende()})
+    write_extxyz(tmp_path / "set.extxyz", [Sourced("GaAs-B3-0", zincblende()), Sourced("other", zincblende())])
     found = dict(read_named(tmp_path / "set.extxyz"))
     assert list(found) == ["GaAs-B3-0", "other"]
     np.testing.assert_allclose(found["other"].positions, zincblende().positions, atol=1e-8)

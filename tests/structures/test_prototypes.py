@@ -7,8 +7,7 @@ import pytest
 
 from nextham.core import Structure
 from nextham.exceptions import InputError
-from nextham.structures.prototypes import build, crystal, perturbed
-from nextham.structures.settings import CrystalSettings
+from nextham.structures.prototypes import crystal, library, sites_of
 
 
 def nearest_ang(structure: Structure, atom: int) -> tuple[float, list[str]]:
@@ -58,34 +57,6 @@ def test_fluorite_and_antifluorite():
     assert nearest_ang(crystal("C1", "Na2S", a_ang=6.526), 0)[1] == ["Na"] * 8
 
 
-def test_a_volume_is_predicted_where_no_lattice_constant_is_given():
-    assert crystal("B3", "GaAs").volume == pytest.approx(5.653**3 / 4, rel=0.1)
-    with pytest.raises(InputError, match=r"^Xe in A1: no volume can be predicted \(.*\); give the lattice constant$"):
-        crystal("A1", "Xe")
-
-
-def test_perturbed_copies_are_reproducible_and_differ():
-    settings = CrystalSettings(prototypes={"B3": {"GaAs": 5.653}}, perturbed=2)
-    found = build(settings)
-    assert list(found) == ["GaAs-B3-0", "GaAs-B3-1", "GaAs-B3-2"]
-    assert build(settings, only=["GaAs-B3-2"]) == {"GaAs-B3-2": found["GaAs-B3-2"]}
-    assert found["GaAs-B3-1"] != found["GaAs-B3-2"]
-    assert build(settings.model_copy(update={"seed": 1}))["GaAs-B3-1"] != found["GaAs-B3-1"]
-
-
-def test_perturbations_have_the_size_that_was_asked_for():
-    cell = Structure(np.full(400, 14), np.random.default_rng(0).uniform(0, 20, (400, 3)), 20 * np.eye(3))
-    strained = perturbed(cell, CrystalSettings(strain=0.0, rattle_ang=0.05), id="x")
-    np.testing.assert_array_equal(strained.cell, cell.cell)
-    assert (strained.positions - cell.positions).std() == pytest.approx(0.05, rel=0.1)
-    strains = [
-        perturbed(cell, CrystalSettings(strain=0.02, rattle_ang=0.0), id=str(k)).cell / 20 - np.eye(3)
-        for k in range(200)
-    ]
-    assert np.diagonal(strains, axis1=1, axis2=2).std() == pytest.approx(0.02, rel=0.15)
-    np.testing.assert_allclose(strains, np.swapaxes(strains, 1, 2), atol=1e-12)  # no rotation
-
-
 @pytest.mark.parametrize(
     ("prototype", "formula", "a", "sentence"),
     [
@@ -103,7 +74,8 @@ def test_perturbations_have_the_size_that_was_asked_for():
             "E21",
             "NaMgF3",
             4.0,
-            "no prototype is called E21; did you mean E2_1? (Strukturbericht symbols or AFLOW labels, e.g. B1, C33)",
+            "no prototype is called E21; did you mean E2_1? (Strukturbericht symbols or AFLOW labels, e.g. B1, C33; "
+            "nextham generate --list shows all)",
         ),
     ],
 )
@@ -113,8 +85,13 @@ def test_a_bad_request_is_told_in_one_sentence(prototype, formula, a, sentence):
     assert str(error.value) == sentence
 
 
-def test_an_unknown_id_is_told():
-    with pytest.raises(InputError, match=r"^no crystal of the settings is called x; they are Si-A4-0, Si-A4-1$"):
-        build(CrystalSettings(prototypes={"A4": {"Si": 5.431}}), only=["x"])
-    with pytest.raises(InputError, match=r"^prototypes is empty; name crystals"):
-        build(CrystalSettings())
+def test_every_entry_of_the_library_has_a_name_and_its_own_sites():
+    entries = library()
+    assert len({entry.names[0] for entry in entries}) == len(entries) > 280
+    assert {"B1", "B2", "B3", "B4", "B8_1", "C1", "C1_b", "C4", "E1_1", "E2_1", "H1_1", "L2_1"} <= {
+        entry.names[0] for entry in entries
+    }
+    for entry in entries[::15]:
+        own = {letter: element.symbol for letter, element in entry.sites.items()}
+        assert entry.decorated(own) == entry.crystal
+        assert sites_of(entry, entry.formula(own), entry.names[0]) == own

@@ -12,9 +12,9 @@ from nextham.core import OrbitalBasis
 from nextham.data.splits import Split
 from nextham.exceptions import InputError
 from nextham.model import checkpoint
-from nextham.model.batch import Kind
 from nextham.model.extend import inherit, shells_of
 from nextham.model.settings import ModelSettings
+from nextham.model.vocabulary import Kind
 from nextham.predict import predicted
 from nextham.testing import synthetic_system, zincblende
 from nextham.train import loop

@@ -25,6 +25,11 @@ def batch_of(systems: list[LCAOSystem]) -> Batch:
     return Batch.build(joined, Vocabulary(joined.basis), settings=MODEL, dtype=torch.float64, labels=True)
 
 
+def owner(batch: Batch) -> torch.Tensor:
+    """The structure of each value."""
+    return torch.arange(len(batch.n_values)).repeat_interleave(torch.tensor(batch.n_values))
+
+
 def test_loss_is_the_benchmarks_gauge_mae():
     systems = [system("a"), system("b")]
     batch = batch_of(systems)
@@ -39,7 +44,7 @@ def test_loss_is_the_benchmarks_gauge_mae():
 def test_loss_does_not_feel_an_energy_shift_nor_does_its_gradient():
     batch = batch_of([system("a"), system("b")])
     error = (batch.target * 0.3).requires_grad_()
-    shift = torch.tensor([0.7, -0.2], dtype=torch.float64)[batch.structure_of_value] * batch.overlap[None]
+    shift = torch.tensor([0.7, -0.2], dtype=torch.float64)[owner(batch)] * batch.overlap[None]
     assert (gauge_mae(error + shift, batch) - gauge_mae(error, batch)).abs().max() < 1e-12
     gauge_mae(error, batch).sum().backward()
     assert abs((error.grad * shift).sum()) < 1e-12
@@ -66,7 +71,7 @@ def known(id: str) -> LCAOSystem:
 
 def sample_of(*systems: LCAOSystem, settings: FitSettings) -> Sample:
     build = Builder(Vocabulary(LCAOSystem.concat(list(systems)).basis), settings)
-    return Sample(build.batch(list(systems)), tuple(build.spectrum(s) for s in systems))
+    return Sample(Batch.joined([build.batch(s) for s in systems]), tuple(build.spectrum(s) for s in systems))
 
 
 def measured(sample: Sample, correction: torch.Tensor, settings: FitSettings, *, share: float = 0.7) -> Losses:
@@ -89,7 +94,7 @@ def test_gradient_of_the_loss_is_that_of_finite_differences(real_loss, shift):
         return measured(sample, correction, settings).total(settings.train, share=0.7)
 
     loss(x).backward()
-    s, which = sample.batch.overlap, sample.batch.structure_of_value
+    s, which = sample.batch.overlap, owner(sample.batch)
     along = [torch.randn(n, generator=rng, dtype=torch.float64), s * (which == 0), s * torch.rand_like(s)]
     for direction in along:
         h = 1e-7 * direction
@@ -145,8 +150,7 @@ def test_parts_of_a_batch_give_its_losses():
     crystals = [known(id) for id in "abc"]
     whole = sample_of(*crystals, settings=settings)
     correction = 0.1 * torch.randn(len(whole.batch.overlap), generator=torch.Generator().manual_seed(2)).double()
-    sizes = torch.bincount(whole.batch.structure_of_value).tolist()
-    first, *rest = correction.split(sizes)
+    first, *rest = correction.split(whole.batch.n_values)
     parts = [(crystals[:1], first), (crystals[1:], torch.cat(rest))]
     found = [measured(sample_of(*some, settings=settings), x, settings) for some, x in parts]
     joined, expected = Losses.joined(found), measured(whole, correction, settings)

@@ -69,7 +69,7 @@ def test_estimate_cuts_batches_before_they_are_made(store, tmp_path):
         run(store, tmp_path / "again", settings=settings)
     assert same(weights(tmp_path / "run"), weights(tmp_path / "again"))
     with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
+        warnings.filterwarnings("error", message=".*would need more memory")
         run(store, tmp_path / "roomy", settings=settings.model_copy(update={"train": fit(max_memory_gb=8.0).train}))
     with pytest.raises(NexthamError, match=r"max_memory_gb is 1e-06, but the weights and their optimiser alone take"):
         training(store, tmp_path, fit(max_memory_gb=1e-6))

@@ -96,7 +96,9 @@ def test_a_study_is_planned_only_where_it_is_asked_for(folder: Path) -> None:
     assert plan.returncode == 0, plan.stdout + plan.stderr
     found = jobs(plan.stdout)
     assert found["study_train"] == found["study_score"] == str(len(ABLATIONS) + 2)
-    assert (found["compare"], found["shorter_split"], found["score"]) == ("2", "2", "1")
+    assert (found["compare"], found["shorter_split"]) == ("2", "2")
+    assert (found["score"], found["entry"]) == ("2", "2")  # H0 and zero
+    assert (found["study_entry"], found["ablation_leaderboard"]) == (str(len(ABLATIONS)), "1")
 
 
 def test_small_studies_from_runs_to_tables(folder: Path) -> None:
@@ -117,6 +119,9 @@ def test_small_studies_from_runs_to_tables(folder: Path) -> None:
     }
     assert names == {"ablations": ["no-trace-grad", "H0 alone"], "learning_curve": ["3", "H0 alone"]}
     assert "training structures" in (results / "learning_curve" / "index.html").read_text()
+    board = json.loads((results / "ablations" / "leaderboard" / "leaderboard.json").read_text())
+    ranks = {line["name"]: line["rank"] for line in board["rankings"][0]["lines"]}
+    assert ranks == {"NextHAM without TraceGrad": 1, "H0": None, "zero": None}
     whole, part = (
         json.loads(path.read_text())["splits"]
         for path in (results / "split.json", results / "learning_curve" / "3" / "split.json")
@@ -126,3 +131,41 @@ def test_small_studies_from_runs_to_tables(folder: Path) -> None:
     assert part["test"] == whole["test"]
     card = json.loads((results / "ablations" / "no-trace-grad" / "model" / "checkpoint.json").read_text())
     assert card["settings"]["trace_grad"] is False
+
+
+def test_elements_are_left_out_only_where_they_are_named(folder: Path) -> None:
+    plan = snakemake(folder, "-n", "leave_one_element_out")
+    assert plan.returncode != 0
+    assert "leave_one_element_out.elements is empty; name elements of the dataset" in plan.stdout + plan.stderr
+    change(folder, leave_one_element_out={"elements": ["Be", "Na"], "train": {"epochs": 2}})
+    plan = snakemake(folder, "-n", "leave_one_element_out")
+    assert plan.returncode == 0, plan.stdout + plan.stderr
+    found = jobs(plan.stdout)
+    assert {name: found[name] for name in ("element_split", "element_train", "element_score", "elements_page")} == {
+        "element_split": "2",
+        "element_train": "2",
+        "element_score": "2",
+        "elements_page": "1",
+    }
+    change(folder, leave_one_element_out={"elements": ["Xx"]})
+    plan = snakemake(folder, "-n")
+    assert "config.yaml: leave_one_element_out.elements.0: 'Xx' is not an element symbol" in plan.stdout + plan.stderr
+
+
+def test_a_small_training_without_an_element(folder: Path) -> None:
+    change(
+        folder,
+        split={"fractions": {"train": 0.6, "val": 0.2, "test": 0.2}},
+        model=TINY,
+        train=TRAIN,
+        leave_one_element_out={"elements": ["Be"]},
+    )
+    done = snakemake(folder, "--cores", "2", "leave_one_element_out", timeout=1800)
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = folder / "results" / "leave_one_element_out"
+    split = json.loads((results / "Be" / "Be.json").read_text())["splits"]
+    assert split["test"] == ["BeS-zb-0", "BeS-zb-1"]
+    assert not any("Be" in id for id in split["train"] + split["val"])
+    (row,) = json.loads((results / "elements.json").read_text())["rows"]
+    assert (row["element"], row["n_structures"]) == ("Be", 2)
+    assert "Be" in (results / "index.html").read_text()

@@ -83,6 +83,19 @@ def test_dry_run_plans_the_main_job(default):
     assert {"dataset", "split", "train", "predict", "score", "report_page", "all"} <= set(jobs)
 
 
+def test_dry_run_plans_the_leaderboard(default):
+    plan = snakemake(default, "-n", "benchmark")
+    assert plan.returncode == 0, plan.stderr
+    jobs = dict(re.findall(r"^(\w+)\s+(\d+)$", plan.stdout, re.M))
+    assert (jobs["entry"], jobs["leaderboard"], jobs["report_page"]) == ("3", "1", "1")
+    assert re.search(
+        r"input: \S+/benchmark/models/nextham-tiny.yml, results/scores/model.json, results/model", plan.stdout
+    )
+    change(default, benchmark={"card": "mine.yml"})
+    plan = snakemake(default, "-n", "benchmark")
+    assert "mine.yml" in plan.stdout + plan.stderr  # missing, and named
+
+
 def test_dry_run_plans_the_import_of_runs(folder):
     plan = snakemake(folder, "-n")
     assert plan.returncode == 0, plan.stderr
@@ -201,6 +214,7 @@ def test_small_run_from_prototypes_to_a_dataset(default):
     store = Store(default / "results" / "dataset")
     assert sorted(store.ids) == ["Si-A4-0", "Si-A4-1"]
     assert store["Si-A4-1"].meta[0].converged
+    assert store.provenance("Si-A4-1").source == "prototype A4"
     failed = [e for e in Ledger(default / "results" / "dataset" / "ledger.jsonl").entries() if not e.ok]
     assert sorted(e.id for e in failed) == ["Fe-A2-0", "Fe-A2-1"]
     assert "Fe" in failed[0].message
@@ -222,17 +236,88 @@ def test_small_run_from_runs_to_report(folder):
         split={"fractions": {"train": 0.5, "val": 0.25, "test": 0.25}},
         train={"epochs": 2},
     )
-    done = snakemake(folder, "--cores", "2")
+    done = snakemake(folder, "--cores", "2", "all", "benchmark")
     assert done.returncode == 0, done.stdout + done.stderr
     page = (folder / "my results" / "report" / "index.html").read_text()
     assert "Gauge MAE" in page
     assert json.loads((folder / "my results" / "report" / "scores.json").read_text())
+    board = json.loads((folder / "my results" / "leaderboard" / "leaderboard.json").read_text())
+    lines = {line["name"]: line for line in board["rankings"][0]["lines"]}
+    assert set(lines) == {"NextHAM tiny", "H0", "zero"}
+    assert lines["NextHAM tiny"]["origin"] == "reproduced"
+    assert lines["NextHAM tiny"]["parameters"] > 0
     ledger = (folder / "my results" / "dataset" / "ledger.jsonl").read_text()
     assert "broken" in ledger
-    assert "nothing to be done" in snakemake(folder, "-n").stdout.lower()
+    assert "nothing to be done" in snakemake(folder, "-n", "all", "benchmark").stdout.lower()
 
 
 def test_a_preset_and_what_refines_it_travel_together():
     model = Config.parse({"model": {"preset": "small", "channels": 16}}).section("model")
     assert json.loads(model)["channels"] == 16
     assert ModelSettings.model_validate_json(model).lmax == ModelSettings(preset="small").lmax
+
+
+def test_the_materials_project_is_a_source(default):
+    """What is in the cache needs no network: two structures fetched before come to the campaign."""
+    from fake_materials_project import FakeClient, document
+
+    from nextham.structures.mp.fetch import fetch
+    from nextham.structures.settings import MaterialsProjectSettings
+
+    (default / "ids.txt").write_text("mp-1\nmp-2\nmp-404\nmp-3\n")
+    query = {"ids_from": [str(default / "ids.txt")], "cache": str(default / "cache")}
+    client = FakeClient([document("mp-1"), document("mp-2"), document("mp-3", ("Si", "C"), 4.36)])
+    fetch(MaterialsProjectSettings.model_validate(query), lambda: client)
+    values = yaml.safe_load((default / "config.yaml").read_text())
+    prepare = {"unique": True, "filters": {"known_species": True}}
+    values["source"] = {"kind": "materials-project", "materials_project": query, "prepare": prepare}
+    (default / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    plan = snakemake(default, "-n")
+    assert plan.returncode == 0, plan.stdout + plan.stderr
+    done = snakemake(default, "--cores", "1", "results/campaign/planned")
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads((default / "results" / "crystals.json").read_text())
+    assert [each["id"] for each in report["crystals"]] == ["mp-1", "mp-3"]
+    assert report["reasons"] == {"unknown id": 1, "duplicate": 1}
+    rows = json.loads((default / "results" / "campaign" / "plan.json").read_text())
+    assert sum(row["n"] for row in rows.values()) == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ({"kind": "materials-project"}, "the query is empty, which would be the whole Materials Project"),
+        (
+            {"kind": "materials-project", "materials_project": {"ids_from": ["nowhere.txt"]}},
+            "there is no list of ids nowhere.txt",
+        ),
+        (
+            {"kind": "materials-project", "materials_project": {"elements": ["Xx"]}},
+            "config.yaml: source.materials_project.elements.0: 'Xx' is not an element symbol",
+        ),
+        ({"kind": "structures", "paths": ["nowhere"]}, "source.paths: there is no nowhere"),
+    ],
+)
+def test_a_source_that_cannot_be_asked_stops_the_dry_run(default, source, sentence):
+    values = yaml.safe_load((default / "config.yaml").read_text())
+    (default / "config.yaml").write_text(yaml.safe_dump(values | {"source": source}, sort_keys=False))
+    plan = snakemake(default, "-n")
+    assert plan.returncode != 0
+    assert sentence in plan.stdout + plan.stderr
+
+
+def test_files_are_made_ready_only_where_it_is_asked(tmp_path):
+    (tmp_path / "Si").mkdir()
+    (tmp_path / "Si" / "POSCAR").touch()
+    source = {"kind": "structures", "paths": [str(tmp_path)]}
+    assert not Config.parse({"source": source}).source.built
+    assert Config.parse({"source": source}).source.items() == [str(tmp_path / "Si" / "POSCAR")]
+    assert Config.parse({"source": source | {"prepare": {"primitive": True}}}).source.built
+    assert not Config.parse({"source": {"prepare": {"primitive": True}}}).source.built  # runs are imported
+    filters = {"prepare": {"filters": {"known_species": True}}}
+    with pytest.raises(
+        InputError, match=r"source\.prepare\.filters count the orbitals of species\.source; name a locked"
+    ):
+        Config.parse(
+            {"source": source | filters, "engine": "abacus", "abacus": {"pseudo_dir": ".", "orbital_dir": "."}}
+        )

@@ -1,4 +1,4 @@
-# Prototypes, structure files or finished runs -> a plan -> checked stores, one per chunk -> the dataset and its split.
+# Prototypes, the Materials Project, structure files or finished runs -> a plan -> checked stores, one per chunk -> the dataset and its split.
 # Jobs of chunks may be killed anywhere: what they had finished is theirs again when they are run again.
 # One workflow at a time works in a results folder: its lock ends with its process.
 
@@ -11,14 +11,19 @@ if cfg.source.built:
 
     rule crystals:
         output:
-            WORK.folder.crystals,
+            crystals=WORK.folder.crystals,
+            report=f"{OUT}/crystals.json",
         log:
             f"{OUT}/logs/crystals.log",
+        localrule: True  # what is fetched needs the network, which nodes of clusters lack
         params:
-            stage_version=1,
-            settings=cfg.source.crystals.model_dump_json(exclude_unset=True),
+            stage_version=2,
+            listing=LISTING,
+            species=cfg.species.source or "embedded",
+            settings=cfg.source.asked(),
         shell:
-            "nextham generate -o {output:q} --settings {params.settings:q} 2>&1 | tee {log:q}"
+            "nextham structures -o {output.crystals:q} --report {output.report:q} --species {params.species:q}"
+            " --settings {params.settings:q} 2>&1 | tee {log:q}"
 
 
 checkpoint plan:

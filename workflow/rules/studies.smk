@@ -61,7 +61,7 @@ use rule score as study_score with:
     log:
         f"{OUT}/logs/{{study}}/{{variant}}/score.log",
     params:
-        stage_version=1,
+        stage_version=2,
         protocol=cfg.benchmark.protocol,
         subset=cfg.benchmark.subset,
         what=lambda wildcards, input: [
@@ -102,9 +102,50 @@ rule compare:
         "nextham-bench compare {input:q} --title {params.title:q} {params.along:q} -o {output.html:q} 2>&1 | tee {log:q}"
 
 
+use rule entry as study_entry with:
+    input:
+        card=lambda wildcards: f"{CARDS}/ablation-{wildcards.variant}.yml",
+        scores=f"{OUT}/{{study}}/{{variant}}/scores.json",
+        checkpoint=f"{OUT}/{{study}}/{{variant}}/model",
+    output:
+        directory(f"{OUT}/{{study}}/{{variant}}/entry"),
+    log:
+        f"{OUT}/logs/{{study}}/{{variant}}/entry.log",
+
+
+use rule leaderboard as ablation_leaderboard with:
+    input:
+        entries=[
+            *expand(
+                f"{OUT}/ablations/{{variant}}/entry", variant=STUDIES["ablations"]
+            ),
+            *expand(f"{OUT}/entries/{{row}}", row=["h0", "zero"]),
+        ],
+        dataset=f"{OUT}/dataset",
+        prediction=[],
+    output:
+        html=report(
+            f"{OUT}/ablations/leaderboard/index.html",
+            caption="../report/leaderboard.rst",
+            category="Studies",
+        ),
+        tables=expand(
+            f"{OUT}/ablations/leaderboard/leaderboard.{{kind}}",
+            kind=["md", "csv", "json"],
+        ),
+    log:
+        f"{OUT}/logs/ablations/leaderboard.log",
+    params:
+        stage_version=1,
+        boards=lambda wildcards, input: [f"--board={entry}" for entry in input.entries],
+        predictions=[],
+        folder=f"{OUT}/ablations/leaderboard",
+
+
 rule ablations:
     input:
         f"{OUT}/ablations/index.html",
+        f"{OUT}/ablations/leaderboard/index.html",
 
 
 rule learning_curve:

@@ -1,7 +1,7 @@
-"""Band error: levels of a prediction against those of the reference, after one shift per structure.
+"""Errors of energy levels after one shift per structure.
 
-Levels are compared band by band on a fixed mesh within a window around the reference's Fermi level. The shift
-is the median of ε_P - ε_H over those levels: no other makes mean |ε_P - ε_H| smaller, and a few ghost levels
+Levels are compared band by band within a window around the reference's Fermi level. The shift is the median of
+ε_P - ε_H over the levels of the window on the mesh: no other makes mean |ε_P - ε_H| smaller, and a few ghost levels
 do not move it.
 """
 
@@ -12,163 +12,144 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from nextham.core import BlockMatrix, LCAOSystem, SpinLayout
 from nextham.exceptions import InputError
-from nextham.physics.bands import KMesh, eigenproblem, fermi_level, gap
-from nextham_bench.tasks import BandsTask, GhostsTask, Tasks, tasks
+from nextham.physics.bands import band_edges, dos_distance, fermi_level, gap
+from nextham_bench.metrics.ghosts import ghost_levels, outlying
+from nextham_bench.metrics.levels import Levels, Solved
+from nextham_bench.tasks import Tasks, tasks
 
 
 @dataclasses.dataclass(frozen=True)
 class BandErrors:
-    """Errors of one prediction's levels of one structure, eV."""
+    """Errors of one prediction's levels of one structure, eV; None where there is nothing to compare."""
 
-    mean: float  # mean |ε_P - ε_H| over the window
+    mean: float  # mean |ε_P - ε_H| over the window, on the mesh
     rms: float
     max: float
-    occupied: float  # mean over the occupied levels of the window
+    occupied: float | None  # mean over the occupied levels of the window
+    path: float | None  # mean over the window on the standard path, with the mesh's shift
+    path_max: float | None
     shift: float
     gap: float  # gap of P minus gap of H
+    vbm: float | None  # highest filled level of P minus that of H, after the shift; None for a metal
+    cbm: float | None  # lowest empty level
     fermi: float  # Fermi level of P minus that of H, after the shift
+    soc_splitting: float | None  # spin-orbit splitting at Γ of P minus that of H
+    soc_levels: float | None  # mean |difference of what spin-orbit coupling does to a level at Γ|
+    dos: float  # Wasserstein distance of the levels in the window, per level
     ghosts_per_k: float
     ghost_k_share: float  # share of k points with a ghost level or an outlying band error
 
-    @property
-    def has_ghost(self) -> bool:
-        """Whether any k point shows a ghost state."""
-        return self.ghost_k_share > 0
-
 
 @dataclasses.dataclass(frozen=True)
-class ReferenceLevels:
-    """Levels of the reference on the mesh."""
+class ReferenceFacts:
+    """What the reference's levels are."""
 
-    k: NDArray[np.float64]  # (n_k, 3) the k points that were solved
-    of_mesh: NDArray[np.int64]  # (n_mesh,) which of them each mesh point has the levels of
-    energies: NDArray[np.float64]  # (n_mesh, n_bands) eV
     fermi: float  # eV
     n_electrons: float
-    overlap_condition: float  # largest cond(S(k))
+    gap: float  # eV, indirect gap of the mesh, 0 for a metal
+    soc_splitting: float | None  # eV, at Γ
+    n_levels: int  # in the window, on the mesh
+    n_path_k: int
+    overlap_min: float
+    overlap_condition: float | None  # None where S(k) is singular
 
 
-def reference_levels(
-    system: LCAOSystem, *, prediction: BlockMatrix | None = None, task: BandsTask | None = None
-) -> ReferenceLevels:
-    """Solve the reference on the mesh.
-
-    Args:
-        system: one structure with overlap and hamiltonian.
-        prediction: what will be compared; it may break time reversal where the reference does not.
-        task: window, mesh and overlap filter.
-
-    Raises:
-        InputError: if the record has neither a Fermi level nor an electron count.
-    """
-    task = task or tasks().bands
-    layouts = {SpinLayout.of(values) for values in system.operators.values()}
-    if prediction is not None:
-        layouts.add(prediction.layout)
-    mesh = KMesh.of(task.mesh, time_reversal=SpinLayout.FULL not in layouts)
-    solved = eigenproblem(system, mesh.k, overlap_filter=task.overlap_filter)
-    energies = solved.energies[mesh.of_mesh]
-    fermi, n_electrons = _filling(system, energies)
-    low, high = solved.overlap_range.T
-    condition = float("inf") if low.min() <= 0 else float((high / low).max())
-    return ReferenceLevels(mesh.k, mesh.of_mesh, energies, fermi, n_electrons, condition)
-
-
-def band_errors(
-    system: LCAOSystem, prediction: BlockMatrix, reference: ReferenceLevels, *, settings: Tasks | None = None
-) -> BandErrors:
-    """Measure the levels of a predicted Hamiltonian on the same pairs."""
-    settings = settings or tasks()
-    predicted = system.with_operator("hamiltonian", prediction.values)
-    solved = eigenproblem(predicted, reference.k, overlap_filter=settings.bands.overlap_filter)
-    return compare_levels(solved.energies[reference.of_mesh], reference, settings=settings)
-
-
-def compare_levels(
-    energies: NDArray[np.float64], reference: ReferenceLevels, *, settings: Tasks | None = None
-) -> BandErrors:
-    """Measure predicted levels (n_mesh, n_bands) against the reference's."""
-    settings = settings or tasks()
-    low, high = settings.bands.window_ev
-    window = _within(reference.energies, reference.fermi + low, reference.fermi + high)
-    if not window.any():
-        raise InputError("the reference has no level within the window around its Fermi level")
-    raw = energies - reference.energies
-    shift = float(np.median(raw[window]))
-    error = np.abs(raw - shift)
-    occupied = window & (reference.energies <= reference.fermi)
-    n = reference.n_electrons
-    ghosts, outlying = ghost_states(energies - shift, reference, settings.ghosts, window_ev=(low, high))
-    return BandErrors(
-        mean=float(error[window].mean()),
-        rms=float(np.sqrt((error[window] ** 2).mean())),
-        max=float(error[window].max()),
-        occupied=float(error[occupied].mean()) if occupied.any() else 0.0,
-        shift=shift,
-        gap=gap(energies, n) - gap(reference.energies, n),
-        fermi=fermi_level(energies, n) - shift - fermi_level(reference.energies, n),
-        ghosts_per_k=float(ghosts.mean()),
-        ghost_k_share=float(((ghosts > 0) | outlying).mean()),
+def reference_facts(solved: Solved, *, settings: Tasks | None = None) -> ReferenceFacts:
+    """Return what the errors of a structure are to be read with."""
+    window = _window(solved, settings or tasks())
+    condition = solved.overlap_condition
+    return ReferenceFacts(
+        fermi=solved.fermi,
+        n_electrons=solved.n_electrons,
+        gap=gap(solved.reference.mesh, solved.n_electrons),
+        soc_splitting=_splitting(solved.reference.soc_shifts, _inside(solved.reference.mesh[0], window)),
+        n_levels=int(_inside(solved.reference.mesh, window).sum()),
+        n_path_k=len(solved.reference.path),
+        overlap_min=solved.overlap_min,
+        overlap_condition=condition if np.isfinite(condition) else None,
     )
 
 
-def ghost_states(
-    energies: NDArray[np.float64], reference: ReferenceLevels, task: GhostsTask, *, window_ev: tuple[float, float]
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return how many ghost levels each k point has, and which have an outlying band error.
+def band_errors(predicted: Levels, solved: Solved, *, settings: Tasks | None = None) -> BandErrors:
+    """Measure the levels of one prediction.
 
-    Predicted and reference levels are matched one to one within ``level_distance_ev``, as many as possible; a
-    predicted level of the window without a partner is a ghost. A k point is outlying when its largest band error
-    in the window is at least ``ratio`` times the median and at least ``max_error_ev``.
+    Raises:
+        InputError: if the reference has no level in the window.
     """
-    low, high = (reference.fermi + edge for edge in window_ev)
-    count = np.zeros(len(energies), dtype=np.int64)
-    outlying = np.zeros(len(energies), dtype=bool)
-    for q, (predicted, true) in enumerate(zip(energies, reference.energies, strict=True)):
-        finite = np.isfinite(true)
-        lonely = predicted[finite][unmatched(predicted[finite], true[finite], task.level_distance_ev)]
-        count[q] = _within(lonely, low, high).sum()
-        error = np.abs(predicted - true)[_within(true, low, high)]
-        if len(error):
-            largest = error.max()
-            outlying[q] = largest >= task.max_error_ev and largest >= task.ratio * np.median(error)
-    return count, outlying
+    settings = settings or tasks()
+    window, reference, n = _window(solved, settings), solved.reference, solved.n_electrons
+    inside = _inside(reference.mesh, window)
+    if not inside.any():
+        raise InputError(
+            f"the reference has no level between {window[0]:.2f} and {window[1]:.2f} eV, around its Fermi level; "
+            "its Fermi level is not that of its matrices"
+        )
+    raw = predicted.mesh - reference.mesh
+    shift = float(np.median(raw[inside]))
+    error = np.abs(raw - shift)
+    on_path = np.abs(predicted.path - shift - reference.path)[_inside(reference.path, window)]
+    occupied = error[inside & (reference.mesh <= solved.fermi)]
+    moved, at_gamma = predicted.mesh - shift, inside[0]
+    vbm, cbm = _edge_errors(moved, solved)
+    mine, true = (_splitting(levels.soc_shifts, at_gamma) for levels in (predicted, reference))
+    soc = np.abs(predicted.soc_shifts - reference.soc_shifts)[at_gamma]
+    ghosts, odd = _ghosts(moved, solved, window, settings)
+    return BandErrors(
+        mean=float(error[inside].mean()),
+        rms=float(np.sqrt((error[inside] ** 2).mean())),
+        max=float(error[inside].max()),
+        occupied=_mean(occupied),
+        path=_mean(on_path),
+        path_max=float(on_path.max()) if on_path.size else None,
+        shift=shift,
+        gap=gap(predicted.mesh, n) - gap(reference.mesh, n),
+        vbm=vbm,
+        cbm=cbm,
+        fermi=fermi_level(moved, n) - fermi_level(reference.mesh, n),
+        soc_splitting=None if mine is None or true is None else mine - true,
+        soc_levels=_mean(soc),
+        dos=dos_distance(moved, reference.mesh, window),
+        ghosts_per_k=float(ghosts.mean()),
+        ghost_k_share=float(((ghosts > 0) | odd).mean()),
+    )
 
 
-def unmatched(predicted: NDArray[np.float64], reference: NDArray[np.float64], distance: float) -> NDArray[np.bool_]:
-    """Return which of the ascending predicted levels find no reference level of their own within a distance.
-
-    Going up in energy and taking the lowest free partner matches as many levels as can be matched on a line.
-
-    >>> unmatched(np.array([0.0, 0.1, 2.0]), np.array([0.0, 2.1, 5.0]), 0.3)
-    array([False,  True, False])
-    """
-    lonely = np.ones(len(predicted), dtype=bool)
-    free = 0
-    for p, level in enumerate(predicted):
-        while free < len(reference) and reference[free] < level - distance:
-            free += 1
-        if free < len(reference) and reference[free] <= level + distance:
-            lonely[p] = False
-            free += 1
-    return lonely
+def _window(solved: Solved, settings: Tasks) -> tuple[float, float]:
+    low, high = settings.bands.window_ev
+    return solved.fermi + low, solved.fermi + high
 
 
-def _within(levels: NDArray[np.float64], low: float, high: float) -> NDArray[np.bool_]:
+def _inside(levels: NDArray[np.float64], window_ev: tuple[float, float]) -> NDArray[np.bool_]:
+    low, high = window_ev
     inside: NDArray[np.bool_] = (levels >= low) & (levels <= high)
     return inside
 
 
-def _filling(system: LCAOSystem, energies: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the Fermi level (eV) and number of electrons; one that is not recorded follows from the other."""
-    meta = system.meta[0]
-    fermi, n_electrons = meta.fermi_energy_ev, meta.n_electrons
-    if n_electrons is not None:
-        return (fermi_level(energies, n_electrons) if fermi is None else fermi), n_electrons
-    if fermi is not None:
-        return fermi, float((energies < fermi).sum(axis=1).mean())
-    raise InputError(
-        f"{meta.id} has neither a Fermi level nor a number of electrons, which band errors need; score with --no-bands"
-    )
+def _mean(errors: NDArray[np.float64]) -> float | None:
+    return float(errors.mean()) if errors.size else None
+
+
+def _splitting(soc_shifts: NDArray[np.float64], chosen: NDArray[np.bool_]) -> float | None:
+    """Return max δ - min δ over the chosen levels."""
+    return float(np.ptp(soc_shifts[chosen])) if chosen.any() else None
+
+
+def _edge_errors(moved: NDArray[np.float64], solved: Solved) -> tuple[float | None, float | None]:
+    """Return the errors of VBM and CBM where the reference has a gap."""
+    true, mine = (band_edges(levels, solved.n_electrons) for levels in (solved.reference.mesh, moved))
+    if true is None or mine is None or true[1] <= true[0]:
+        return None, None
+    return mine[0] - true[0], mine[1] - true[1]
+
+
+def _ghosts(
+    moved: NDArray[np.float64], solved: Solved, window: tuple[float, float], settings: Tasks
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return how many ghost levels each mesh point has, and which have an outlying band error."""
+    _, first = np.unique(solved.of_mesh, return_index=True)  # levels at k and -k are the same
+    mine, true = moved[first], solved.reference.mesh[first]
+    distance = settings.ghosts.level_distance_ev
+    ghosts = ghost_levels(mine, true, window_ev=window, distance_ev=distance).sum(axis=1)
+    odd = outlying(mine, true, window_ev=window, task=settings.ghosts)
+    return ghosts[solved.of_mesh], odd[solved.of_mesh]

@@ -1,46 +1,52 @@
-"""The report: what stands on the page, and writing it."""
+"""The report: one score in full, beside others of the same structures."""
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-from nextham.console import track
 from nextham.exceptions import InputError
 from nextham.files import whole
 from nextham_bench.report import content
-from nextham_bench.report.figures import Parity, band_overlay, error_by_distance
-from nextham_bench.schema import Scores, StructureRow
-from nextham_bench.tasks import tasks
-from nextham_bench.terminal import markdown, mev, percent, rows
+from nextham_bench.report.dataset import dataset_section
+from nextham_bench.report.detail import detail
+from nextham_bench.report.environment import Download, render
+from nextham_bench.report.store_figures import GALLERY, StoreFigures, store_figures
+from nextham_bench.schema import Scores
+from nextham_bench.terminal import markdown
 
-_PARITY_STRUCTURES = 30
-_PROTOCOLS = {
-    "full": "every pair that H, H0 or S stores",
-    "paper": "pairs nearer than 8 Å that both H and H0 store",
-}
+_MAX_DOWNLOAD: Final = 10_000_000  # characters that a page carries in itself for one file
 
 
 def write_report(
-    scores: Sequence[Scores], path: Path, *, reference: Path | None = None, prediction: Path | None = None
+    scores: Sequence[Scores],
+    path: Path,
+    *,
+    reference: Path | None = None,
+    prediction: Path | None = None,
+    gallery: int = GALLERY,
 ) -> None:
     """Write the page, and ``table.md`` beside it.
 
     Args:
         scores: at least one; the first that is not a baseline is shown in full.
         path: the HTML file.
-        reference: reference store of that score, for band overlays and the parity plot.
+        reference: reference store of that score, for the figures that need matrices.
         prediction: its prediction store; a baseline needs none.
+        gallery: how many structures with ghost states are drawn.
 
     Raises:
         InputError: if scores are of different data, or a store is not the one that was scored.
     """
     main = main_score(scores)
     check_comparable(scores)
-    figures = store_figures(main, reference, prediction) if reference is not None else {}
-    text = render(main, scores, figures)
+    figures = None
+    if reference is not None:
+        figures = store_figures(main, reference, prediction, key="main", gallery=gallery)
+    text = page(main, scores, figures, reference)
     for file, written in ((path, text), (path.with_name("table.md"), markdown(scores))):
         with whole(file) as part:
             part.write_text(written, encoding="utf-8")
@@ -68,90 +74,44 @@ def check_comparable(scores: Sequence[Scores]) -> None:
             )
 
 
-def render(main: Scores, scores: Sequence[Scores], figures: dict[str, Any]) -> str:
+def page(main: Scores, scores: Sequence[Scores], figures: StoreFigures | None, reference: Path | None) -> str:
     """Return the HTML page."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        loader=PackageLoader("nextham_bench", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": percent, "mev": mev}
-    drawn = {"parity": None, "parity_structures": 0, "overlays": [], **figures}
-    if drawn["parity"] is not None:
-        drawn["parity"] = Markup(drawn["parity"])  # noqa: S704  # our own SVG
-    drawn["overlays"] = [{**one, "svg": Markup(one["svg"])} for one in drawn["overlays"]]  # noqa: S704
-    style = files("nextham_bench.report").joinpath("style.css").read_text(encoding="utf-8")
-    return environment.get_template("page.html.j2").render(
-        main=main,
-        gauge=main.headline,
-        style=Markup(style),  # noqa: S704  # our own file
-        tiles=content.tiles(main),
-        ranking=content.ranking(main, scores),
-        tables={protocol: rows(main, protocol) for protocol in sorted(_PROTOCOLS, key=lambda p: p != main.protocol)},
-        protocols=_PROTOCOLS,
-        distance=Markup(error_by_distance(main)),  # noqa: S704
-        elements=content.elements(main),
-        orbitals=content.orbitals(main),
-        bands=main.bands,
-        ghosts=tasks().ghosts,
-        worst=content.worst(main),
-        provenance=content.provenance(main),
-        **drawn,
+    every = [
+        Download("scores.json", main.model_dump_json() + "\n"),
+        Download("structures.csv", structures_csv(main)),
+        Download("table.md", markdown(scores)),
+    ]
+    downloads = [one for one in every if len(one.content) <= _MAX_DOWNLOAD]
+    return render(
+        "page.html.j2",
+        title=main.name,
+        detail=detail(main, figures, key="main"),
+        comparison=content.scored_grid(main, scores) if len(scores) > 1 else None,
+        dataset=dataset_section(main, reference),
+        downloads=downloads,
     )
 
 
-def store_figures(main: Scores, reference: Path, prediction: Path | None) -> dict[str, Any]:
-    """Return the figures that need matrices: parity, and bands of the best, median and worst structure."""
-    from nextham.data.store import Store
-    from nextham_bench.score import BaselineSource, Source, StoreSource, data_hash
-
-    store = Store(reference)
-    ids = [row.id for row in main.structures]
-    if absent := [id for id in ids if id not in store]:
-        raise InputError(f"{reference} does not hold {absent[0]}, which {main.name} was scored on; give that reference")
-    if data_hash(store, ids) != main.reference.sha256:
-        raise InputError(f"{reference} is not the data that {main.name} was scored on (hashes differ)")
-    if main.baseline is not None:
-        source: Source = BaselineSource(main.baseline)
-    elif prediction is None:
-        return {}
-    else:
-        predicted = Store(prediction)
-        if main.prediction is None or data_hash(predicted, ids) != main.prediction.sha256:
-            raise InputError(f"{prediction} is not the prediction that {main.name} scores (hashes differ)")
-        source = StoreSource(predicted)
-    parity = Parity()
-    step = max(1, -(-len(ids) // _PARITY_STRUCTURES))
-    for id in track(ids[::step], "parity"):
-        record = store[id]
-        parity.add(record, source.predicted(record))
-    overlays = []
-    for row, what in chosen(main):
-        record = store[row.id]
-        note = f"Overall Gauge MAE {mev(row.overall_mev[main.protocol]['model'] or 0.0)} meV"
-        if row.bands:
-            note += f", band error {row.bands['model'].mean_mev:.1f} meV (H0 {row.bands['h0'].mean_mev:.1f})"
-        overlays.append(
-            {
-                "title": f"{row.id} ({row.formula}): {what}",
-                "svg": band_overlay(record, source.predicted(record)),
-                "note": note + ".",
-            }
+def structures_csv(main: Scores) -> str:
+    """Return one row for each structure, errors in meV."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    columns = ("zero", "h0", "model")
+    bands = ("mean_mev", "max_mev", "gap_mev", "dos_mev", "ghosts_per_k", "ghost_k_share")
+    writer.writerow(
+        [
+            *("id", "formula", "n_atoms"),
+            *(f"overall_{name}_mev" for name in columns),
+            *(f"{name}_bands_{field}" for name in ("h0", "model") for field in bands),
+        ]
+    )
+    for row in main.structures:
+        levels = row.bands or {}
+        writer.writerow(
+            [
+                *(row.id, row.formula, row.n_atoms),
+                *(row.overall_mev[main.protocol][name] for name in columns),
+                *(getattr(levels.get(name), field, None) for name in ("h0", "model") for field in bands),
+            ]
         )
-    return {"parity": parity.draw(main.name), "parity_structures": parity.n_structures, "overlays": overlays}
-
-
-def chosen(main: Scores) -> list[tuple[StructureRow, str]]:
-    """Return the structures whose bands are drawn, and why."""
-
-    def error(row: StructureRow) -> float:
-        return row.bands["model"].mean_mev if row.bands else row.overall_mev[main.protocol]["model"] or 0.0
-
-    ordered = sorted(main.structures, key=error)
-    picks = {len(ordered) // 2: "median error", 0: "smallest error", len(ordered) - 1: "largest error"}
-    return [(ordered[place], what) for place, what in sorted(picks.items())]
+    return out.getvalue()

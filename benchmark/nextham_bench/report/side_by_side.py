@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib.resources import files
 from pathlib import Path
 
 from nextham.exceptions import InputError
 from nextham.files import whole
 from nextham_bench.compare import Comparison, Estimate, Row, comparison
 from nextham_bench.report import svg
+from nextham_bench.report.environment import Download, figure, render
+from nextham_bench.report.figures import figure_with_axes, legend
+from nextham_bench.report.grid import Cell, Column, Grid, GridRow, number
 from nextham_bench.report.page import check_comparable
 from nextham_bench.schema import Scores
+from nextham_bench.statistics import PERMUTATIONS
 from nextham_bench.tasks import tasks
-from nextham_bench.terminal import mev, percent
+from nextham_bench.terminal import escaped, mev, p_text, percent
 
-COLUMNS = ("overall", "↑↑ real", "skill", "overall minus first row", "band error", "ghosts in")
+COLUMNS = ("overall", "↑↑ real", "skill", "minus first row", "p", "better in", "band error", "ghosts in")
 
 
 def write_comparison(scores: Sequence[Scores], path: Path, *, title: str, along: str | None = None) -> None:
@@ -46,26 +49,24 @@ def write_comparison(scores: Sequence[Scores], path: Path, *, title: str, along:
 
 def page(found: Comparison, along: str | None) -> str:
     """Return the HTML page."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        loader=PackageLoader("nextham_bench", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style = files("nextham_bench.report").joinpath("style.css").read_text(encoding="utf-8")
-    return environment.get_template("side_by_side.html.j2").render(
+    return render(
+        "side_by_side.html.j2",
         found=found,
-        style=Markup(style),  # noqa: S704  # our own file
-        columns=COLUMNS,
-        rows=[(row.name, cells(row)) for row in found.rows],
+        grid=comparison_grid(found),
         about=about(found),
-        curve=None if along is None else Markup(skill_curve(found, along)),  # noqa: S704  # our own SVG
+        curve=None if along is None else figure(skill_curve(found, along)),
         along=along,
+        downloads=[
+            Download("table.json", found.model_dump_json(indent=1) + "\n"),
+            Download("table.md", markdown(found)),
+        ],
     )
+
+
+def comparison_grid(found: Comparison) -> Grid:
+    """Return the table of the page."""
+    columns = (Column("prediction", "text"), *(Column(name) for name in COLUMNS))
+    return Grid(found.title, columns, tuple(GridRow((Cell(row.name), *_cells(row))) for row in found.rows))
 
 
 def about(found: Comparison) -> str:
@@ -74,46 +75,51 @@ def about(found: Comparison) -> str:
     subset = f", subset {found.subset}" if found.subset else ""
     return (
         f"Gauge MAE and band error in meV, means over {n} structures{subset}, protocol {found.protocol}, with "
-        f"{confidence} bootstrap intervals over structures. Skill = 1 - MAE / MAE(H0). Differences are of the same "
-        "structures, drawn in pairs: an interval without 0 is a difference not due to the draw of structures. "
+        f"{confidence} bootstrap intervals over structures. Skill = 1 - MAE / MAE(H0). Differences (minus first row) "
+        "are of the same structures, drawn in pairs: an interval without 0 is a difference not due to the draw of "
+        "structures. p is of the two-sided paired permutation test of that difference (every choice of signs, or "
+        f"{PERMUTATIONS} of them), not corrected for the number of rows. "
         "Each row is one training; how much another seed changes it is not in the intervals."
     )
 
 
 def markdown(found: Comparison) -> str:
     """Return the table in Markdown."""
-    lines = [f"| {' | '.join((row.name, *cells(row)))} |" for row in found.rows]
-    head = [f"| {' | '.join((found.title, *COLUMNS))} |", f"|---|{'---:|' * len(COLUMNS)}"]
+    lines = [f"| {' | '.join((escaped(row.name), *cells(row)))} |" for row in found.rows]
+    head = [f"| {' | '.join((escaped(found.title), *COLUMNS))} |", f"|---|{'---:|' * len(COLUMNS)}"]
     return "\n".join([*head, *lines, "", about(found)]) + "\n"
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """Return what the table says of a row under ``COLUMNS``."""
+    """Return what the Markdown table says of a row under ``COLUMNS``."""
+    return tuple(f"{cell.text} ({cell.note})" if cell.note else cell.text for cell in _cells(row))
+
+
+def _cells(row: Row) -> tuple[Cell, ...]:
+    better = "–" if row.better_in is None else f"{row.better_in} of {row.n_structures}"
     return (
-        _cell(row.overall_mev, mev),
-        _cell(row.uu_real_mev, mev),
-        _cell(row.skill, percent),
-        _cell(row.excess_mev, lambda x: f"{x:+.3f}"),
-        _cell(row.band_mev, lambda x: f"{x:.1f}"),
-        percent(row.ghost_share),
+        _estimate(row.overall_mev, mev),
+        _estimate(row.uu_real_mev, mev),
+        _estimate(row.skill, percent),
+        _estimate(row.excess_mev, lambda x: f"{x:+.3f}"),
+        number(row.p_value, p_text(row.p_value)),
+        number(row.better_in, better),
+        _estimate(row.band_mev, lambda x: f"{x:.1f}"),
+        number(row.ghost_share, percent(row.ghost_share)),
     )
 
 
-def _cell(estimate: Estimate, form: Callable[[float], str]) -> str:
-    if estimate.value is None:
-        return "–"
+def _estimate(estimate: Estimate, form: Callable[[float], str]) -> Cell:
     ends = estimate.interval
-    return form(estimate.value) + (f" ({form(ends.low)} to {form(ends.high)})" if ends else "")
+    text = "" if estimate.value is None else form(estimate.value)
+    return number(estimate.value, text, note=f"{form(ends.low)} to {form(ends.high)}" if ends else "")
 
 
 @svg.styled
 def skill_curve(found: Comparison, along: str) -> str:
     """Return the skill with its interval against the number that the rows are called by."""
-    from matplotlib.figure import Figure
-
     points = _points(found, along)
-    figure = Figure(figsize=(5.6, 3.6))
-    axes = figure.subplots()
+    drawing, axes = figure_with_axes(5.6, 3.6)
     x, y = zip(*((n, skill.value) for n, skill in points), strict=True)
     axes.plot(x, y, marker="o", color=svg.MODEL, linewidth=1.6, markersize=5)
     for n, skill in points:
@@ -125,9 +131,9 @@ def skill_curve(found: Comparison, along: str) -> str:
     axes.minorticks_off()
     axes.set_xlabel(along)
     axes.set_ylabel("skill over H0")
-    axes.legend(frameon=False, fontsize=9)
+    legend(axes)
     said = ", ".join(f"{percent(skill.value)} at {n}" for n, skill in points)
-    return svg.inline(figure, f"curve-{found.title}", f"Skill against the number of {along}: {said}")
+    return svg.inline(drawing, f"curve-{found.title}", f"Skill against the number of {along}: {said}")
 
 
 def _points(found: Comparison, along: str) -> list[tuple[int, Estimate]]:

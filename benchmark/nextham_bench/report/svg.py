@@ -20,7 +20,12 @@ LINE: Final = "#020304"
 MODEL: Final = "#030405"
 H0: Final = "#040506"
 ZERO: Final = "#050607"
-_VARIABLES: Final = {INK: "--ink", LINE: "--line", MODEL: "--model", H0: "--h0", ZERO: "--zero"}
+GHOST: Final = "#060708"
+SERIES: Final = ("#070809", "#08090a", "#090a0b", "#0a0b0c", "#0b0c0d", "#0c0d0e")  # lines of several models
+_VARIABLES: Final = {
+    **{INK: "--ink", LINE: "--line", MODEL: "--model", H0: "--h0", ZERO: "--zero", GHOST: "--ghost"},
+    **{colour: f"--series-{k}" for k, colour in enumerate(SERIES, start=1)},
+}
 
 STYLE: Final[Any] = {
     "svg.fonttype": "none",

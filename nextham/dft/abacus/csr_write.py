@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nextham.core import Structure
 from nextham.dft.abacus.csr import CsrBlock, CsrLayout
-from nextham.dft.abacus.stru import folded
+from nextham.dft.geometry import folded
 from nextham.units import ABACUS_BOHR_ANG, BOHR_ANG
 
 _VALUES_A_LINE: Final = 8

@@ -11,7 +11,7 @@ H0 has no name in ABACUS and is called after H. All are spinor matrices in Ry (S
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -93,9 +93,18 @@ def export_folder(
         InputError: if the system cannot be exported.
         WriteError: if the folder cannot be written.
     """
+    return export_with(lambda part: export_abacus(system, part, operators=operators, layout=layout), folder)
+
+
+def export_with(write: Callable[[Path], list[Path]], folder: Path) -> list[Path]:
+    """Let a function write files to a folder under another name, and put them in place like export_folder.
+
+    Raises:
+        WriteError: if the folder cannot be written.
+    """
     clear_leftovers(folder)
     with partial(folder) as part:
-        written = export_abacus(system, part, operators=operators, layout=layout)
+        written = write(part)
         if folder.is_dir():
             for file in written:
                 put_in_place(file, folder / file.name)

@@ -63,6 +63,8 @@ def provenance(
         scf_steps=len(log.drho) if scf else None,
         scf_drho=log.drho[-1] if scf and log.drho else None,
         wall_time_s=sum(r.log.wall_time_s or 0.0 for r in runs) or None,
+        h0_wall_s=h0.log.wall_time_s if h0 else None,
+        scf_wall_s=scf.log.wall_time_s if scf else None,
         input_sha256=digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest(),
         pseudopotentials=_files(run, "upf", "pseudo_dir"),
         orbitals=_files(run, "orb", "orbital_dir"),

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextham.core import BlockMatrix, LCAOSystem, SpinLayout
-from nextham.dft.abacus.assemble import Atoms, read_operator
+from nextham.dft.abacus.assemble import read_operator
 from nextham.dft.abacus.consistency import (
     check_converged,
     check_echo,
@@ -26,6 +26,7 @@ from nextham.dft.abacus.consistency import (
 from nextham.dft.abacus.folder import RunFolder
 from nextham.dft.abacus.provenance import provenance
 from nextham.dft.abacus.shells import run_basis
+from nextham.dft.directed import Atoms
 from nextham.dft.engine import Cause, RunError, RunResult
 from nextham.exceptions import InputError
 from nextham.physics.spin import narrowed, narrowest

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from nextham.core import Structure, atomic_number
 from nextham.dft.engine import Cause, RunError
+from nextham.dft.geometry import folded
 from nextham.exceptions import InputError
 from nextham.units import ABACUS_BOHR_ANG, BOHR_ANG
 
@@ -75,16 +76,6 @@ def read_stru(path: str | Path) -> StruFile:
         raise RunError(Cause.BAD_INPUT, f"{path}: {error}") from None
     except (ValueError, IndexError, StopIteration, RuntimeError) as error:
         raise RunError(Cause.BAD_INPUT, f"{path} is not a complete STRU file: {error}") from None
-
-
-def folded(fractional: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return coordinates in [0, 1) bit for bit as ABACUS folds them: x -> (x + 10000) - int(x + 10000).
-
-    Adding 10000 rounds: -1e-17 becomes 0, -1e-9 becomes 0.999999999. All R labels refer to the result.
-    """
-    high = np.asarray(fractional, dtype=np.float64) + 10000.0
-    inside: NDArray[np.float64] = high - np.trunc(high)
-    return inside
 
 
 def element_of(label: str) -> int:

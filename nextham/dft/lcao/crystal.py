@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextham.core import OrbitalBasis, Structure
+from nextham.dft.geometry import folded
 from nextham.dft.species.species import Species, basis_of
 from nextham.units import BOHR_ANG
 
@@ -23,8 +24,10 @@ class Crystal:
 
     @classmethod
     def of(cls, structure: Structure, species: Mapping[int, Species]) -> Crystal:
-        """Group and fold a structure."""
-        return cls(folded(structure.grouped()), species)
+        """Group and fold a structure, as ABACUS does so that both engines agree on every R."""
+        atoms = structure.grouped()
+        inside = Structure(atoms.numbers, folded(atoms.fractional) @ atoms.cell, atoms.cell)
+        return cls(inside, species)
 
     @cached_property
     def cell(self) -> NDArray[np.float64]:
@@ -86,9 +89,3 @@ class Crystal:
         """Return d = x_j + R·cell - x_i of pairs (n, 2), (n, 3): (n, 3) Bohr."""
         d: NDArray[np.float64] = self.positions[ij[:, 1]] + R @ self.cell - self.positions[ij[:, 0]]
         return d
-
-
-def folded(structure: Structure) -> Structure:
-    """Return the crystal with coordinates in [0, 1), rounded as ABACUS does so that both engines agree on every R."""
-    high = structure.fractional + 10000.0
-    return Structure(structure.numbers, (high - np.trunc(high)) @ structure.cell, structure.cell)

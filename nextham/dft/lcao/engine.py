@@ -22,13 +22,14 @@ from nextham.dft.lcao.device import computing, cut_of
 from nextham.dft.lcao.gint import GridIntegrator
 from nextham.dft.lcao.grid import FFTGrid
 from nextham.dft.lcao.hamiltonian import FixedParts
+from nextham.dft.lcao.ions import ion_energy
 from nextham.dft.lcao.kspace import KSpace
 from nextham.dft.lcao.memory import check_memory
 from nextham.dft.lcao.neighbours import local_pairs
 from nextham.dft.lcao.plan import load_crystal
 from nextham.dft.lcao.potential import LocalPotential
 from nextham.dft.lcao.scf import Loop, SelfConsistent
-from nextham.dft.lcao.settings import LCAOSettings
+from nextham.dft.lcao.settings import H0Definition, LCAOSettings
 from nextham.dft.settings import SpeciesSettings
 from nextham.dft.species.source import SpeciesSource, open_source
 from nextham.exceptions import InputError
@@ -95,10 +96,11 @@ class LCAOEngine:
         Raises:
             RunError: if the structure or its species cannot be used.
         """
-        start = time.perf_counter()
+        start, clock = time.perf_counter(), _Clock()
         with computing(self._device, id=id):
             work = self._workspace(structure, id=id, n_k=0)
-            system = work.system({"h0": work.h0}, wall_time_s=time.perf_counter() - start)
+            h0 = work.h0
+            system = work.system({"h0": h0}, wall_time_s=time.perf_counter() - start, **clock.read("h0"))
         _write_log(folder, [f"{id}: {system!r}", f"wall time {time.perf_counter() - start:.2f} s"])
         return RunResult(system)
 
@@ -112,22 +114,26 @@ class LCAOEngine:
             return self._scf(structure, id, folder)
 
     def _scf(self, structure: Structure, id: str, folder: Path) -> RunResult:
-        start = time.perf_counter()
+        start, clock = time.perf_counter(), _Clock()
         kmesh = mesh_of(structure, self.settings)
         work = self._workspace(structure, id=id, n_k=KMesh.count(kmesh))
+        loop = Loop(work.potential, work.integrator, self.settings, id=id)
+        of_atoms = self.settings.h0_definition is H0Definition.ATOMIC_DENSITY
+        h0 = work.fixed.hamiltonian(loop.first.matrix) if of_atoms else work.h0
+        times = clock.read("h0")
         mesh = KMesh.of(kmesh)
-        kspace = KSpace(work.crystal, work.fixed, mesh, device=self._device, id=id)
-        h0 = work.h0
         try:
-            found = Loop(work.potential, work.integrator, kspace, self.settings, id=id).run()
+            found = loop.run(KSpace(work.crystal, work.fixed, mesh, device=self._device, id=id))
         except RunError as error:
             _write_log(folder, [str(error), error.log_tail])
             raise
         operators = {"h0": h0, "hamiltonian": work.fixed.hamiltonian(found.potential)}
-        facts = {**_scf_facts(found, kmesh), "wall_time_s": time.perf_counter() - start}
-        _write_log(folder, [*found.log, f"wall time {time.perf_counter() - start:.2f} s"])
+        ions = ion_energy(work.crystal, work.potential.grid)
+        facts = {**_scf_facts(found, ions, kmesh), "wall_time_s": time.perf_counter() - start}
+        totals = f"E(ions) {ions:.9f} Ry, total energy {facts['total_energy_ev']:.8f} eV"
+        _write_log(folder, [*found.log, totals, f"wall time {time.perf_counter() - start:.2f} s"])
         levels = Levels(mesh.k, found.solution.energies.cpu().numpy() * RYDBERG_EV)
-        return RunResult(work.system(operators, **facts), levels, found.attempts)
+        return RunResult(work.system(operators, **facts, **times, **clock.read("scf")), levels, found.attempts)
 
     def _workspace(self, structure: Structure, *, id: str, n_k: int) -> _Workspace:
         crystal = load_crystal(structure, self.species, id=id)
@@ -185,6 +191,20 @@ class _Workspace:
         return LCAOSystem.single(self.crystal.structure, self.crystal.basis, self.fixed.pairs, values, meta)
 
 
+class _Clock:
+    """Seconds since it was made: on the wall, and of this process's threads together."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def read(self, of: str) -> dict[str, float]:
+        """Return both under the names that a provenance has for H0 ("h0") or the whole ("scf")."""
+        return {
+            f"{of}_wall_s": time.perf_counter() - self._wall,
+            f"{of}_cpu_s": time.process_time() - self._cpu,
+        }
+
+
 def provenance(crystal: Crystal, settings: LCAOSettings, id: str) -> Provenance:
     """Return where the operators of a crystal come from, before anything is computed."""
     species = {symbol(z): crystal.species[z] for z in crystal.elements}
@@ -212,9 +232,10 @@ def input_sha256(crystal: Crystal, settings: LCAOSettings) -> str:
     return hashlib.sha256("\n".join(inputs).encode()).hexdigest()
 
 
-def _scf_facts(found: SelfConsistent, kmesh: tuple[int, int, int]) -> dict[str, Any]:
+def _scf_facts(found: SelfConsistent, ions_ry: float, kmesh: tuple[int, int, int]) -> dict[str, Any]:
     return {
         "fermi_energy_ev": found.fermi_ry * RYDBERG_EV,
+        "total_energy_ev": (found.energy_ry + ions_ry) * RYDBERG_EV,
         "kmesh": kmesh,
         "smearing": "gauss",
         "smearing_ev": found.sigma_ry * RYDBERG_EV,

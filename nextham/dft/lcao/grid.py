@@ -75,8 +75,13 @@ class FFTGrid:
         return kernel
 
     def to_real(self, coefficients: Tensor) -> Tensor:
-        """Return the real function (n_points,) of coefficients over the half-space."""
-        values: Tensor = torch.fft.irfftn(coefficients, s=self.shape, norm="forward")
+        """Return the real function (n_points,) of coefficients over the half-space.
+
+        Axis by axis, at the same speed: torch's transform of several axes at once writes outside of its memory on
+        processors where the second one has some 500 points and more (PyTorch issue 125664).
+        """
+        waves = torch.fft.ifft(torch.fft.ifft(coefficients, dim=0, norm="forward"), dim=1, norm="forward")
+        values: Tensor = torch.fft.irfft(waves, n=self.shape[2], dim=2, norm="forward")
         return values.reshape(-1)
 
     def to_sphere(self, values: Tensor) -> Tensor:

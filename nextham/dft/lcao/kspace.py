@@ -80,6 +80,7 @@ class Solution:
 
     energies: Tensor  # (n_k, n_bands) Ry
     fermi: Tensor  # () Ry
+    free_energy: Tensor  # () Ry, of the filled levels with the entropy of their smearing
     density_matrix: Tensor  # (n_values,) on the overlapping pairs
 
 
@@ -129,8 +130,9 @@ class KSpace:
             vectors.append(c)
         levels = torch.cat(energies)
         fermi, filling = occupations(levels, self._weights, self._n_electrons, sigma_ry)
+        free = free_energy(levels, self._weights, fermi, sigma_ry)
         matrix = self._density(vectors, filling)
-        return Solution(levels, fermi, self._local.backward(matrix, self._weights))
+        return Solution(levels, fermi, free, self._local.backward(matrix, self._weights))
 
     def _density(self, vectors: list[Tensor], filling: Tensor) -> Tensor:
         """Return Σ_bands f c c† summed over spin, (n_k, n, n)."""
@@ -161,6 +163,13 @@ def occupations(energies: Tensor, weights: Tensor, n_electrons: float, sigma_ry:
         low, high = torch.where(few, fermi, low).amax(), torch.where(few, high, fermi).amin()
     fermi = (low + high) / 2
     return fermi * sigma_ry, torch.erfc(levels - fermi) / 2
+
+
+def free_energy(energies: Tensor, weights: Tensor, fermi: Tensor, sigma_ry: float) -> Tensor:
+    """Return Σ f ε - TS, (): with Gaussian smearing TS = σ/(2√π) Σ e^(-x²), x = (ε - E_F)/σ."""
+    x = (energies - fermi) / sigma_ry
+    entropy = torch.exp(-x * x) / (2 * math.sqrt(math.pi))
+    return (torch.erfc(x) / 2 * energies - sigma_ry * entropy).sum(dim=1) @ weights
 
 
 def _tensor(matrix: BlockMatrix, row: int, device: torch.device) -> Tensor:

@@ -13,6 +13,7 @@ from nextham.dft.lcao.crystal import Crystal
 from nextham.dft.lcao.device import cut_of, free_bytes
 from nextham.dft.lcao.grid import count_points
 from nextham.dft.lcao.settings import LCAOSettings
+from nextham.workers import memory_bytes
 
 _GIB: Final = 2**30
 _PROGRAM: Final = 0.4 * _GIB  # the interpreter, its libraries and the tables of species
@@ -71,7 +72,7 @@ def estimate_memory(crystal: Crystal, settings: LCAOSettings, n_k: int) -> Memor
 
 
 def check_memory(crystal: Crystal, settings: LCAOSettings, n_k: int, *, id: str) -> None:
-    """Refuse a structure that needs more memory than it may take, or than its device has left.
+    """Refuse a structure that needs more memory than it may take, than there is, or than its device has left.
 
     Raises:
         RunError: with what takes most.
@@ -92,6 +93,13 @@ def check_memory(crystal: Crystal, settings: LCAOSettings, n_k: int, *, id: str)
             Cause.BAD_INPUT,
             f"{name} needs about {_gib(need.total)} GB, {share}; max_memory_gb is {settings.max_memory_gb:g}: "
             f"raise it, or use {cures[most]}",
+        )
+    there = memory_bytes()
+    if need.total > there:
+        raise RunError(
+            Cause.OUT_OF_MEMORY,
+            f"{name} needs about {_gib(need.total)} GB, {share}; this machine has {_gib(there)} GB: "
+            f"use {cures[most]}, or another machine",
         )
     free = free_bytes(torch.device(settings.device))
     if free is not None and need.on_device > free:

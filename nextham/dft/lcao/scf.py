@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -30,6 +31,7 @@ class SelfConsistent:
     potential: Tensor  # (n_values,) ⟨φ|V|φ⟩ of the last step's input density, Ry
     solution: Solution  # levels of that Hamiltonian
     fermi_ry: float
+    energy_ry: float  # of the electrons: all but that of the ions among themselves
     steps: int
     drho: float  # ∫|ρ_out - ρ_in| per electron
     sigma_ry: float  # width of the smearing
@@ -37,19 +39,33 @@ class SelfConsistent:
     attempts: tuple[Attempt, ...]  # where the first did not converge: all of them
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class _OfDensity:
+    """What a density makes."""
+
+    potential: Tensor  # (n_points,) Ry
+    matrix: Tensor  # (n_values,) ⟨φ|V|φ⟩, Ry
+    twice: Tensor  # Ry; what the sum of levels counts twice, with its sign
+
+
 class Loop:
     """The SCF of one crystal."""
 
     def __init__(
-        self, potential: LocalPotential, integrator: GridIntegrator, kspace: KSpace, settings: LCAOSettings, *, id: str
+        self, potential: LocalPotential, integrator: GridIntegrator, settings: LCAOSettings, *, id: str
     ) -> None:
-        self._potential, self._kspace, self._settings, self._id = potential, kspace, settings, id
+        self._potential, self._settings, self._id = potential, settings, id
         self._n_electrons = float(potential.atoms.density.sum() * potential.grid.weight)
-        single = settings.mixed_precision and settings.scf_thr >= _MIXED_FROM_THR
-        self._change = _Changes(integrator, single=single)
+        self._integrator = integrator
+        self._single = settings.mixed_precision and settings.scf_thr >= _MIXED_FROM_THR
         self._log: list[str] = []
 
-    def run(self) -> SelfConsistent:
+    @cached_property
+    def first(self) -> _OfDensity:
+        """What the superposed atoms make: where the first step begins, and H0."""
+        return self._of(self._potential.atoms.density, _Changes(self._integrator, single=self._single))
+
+    def run(self, kspace: KSpace) -> SelfConsistent:
         """Iterate to self-consistency.
 
         Raises:
@@ -59,7 +75,7 @@ class Loop:
         attempts: list[Attempt] = []
         for mixing, sigma in self._ladder():
             self._log.append(f"# {mixing}, smearing {sigma:g} Ry")
-            result, best, drho, steps = self._attempt(start, mixing, sigma)
+            result, best, drho, steps = self._attempt(kspace, start, mixing, sigma)
             outcome = "converged" if result else Cause.UNCONVERGED.value
             tried = {**dataclasses.asdict(mixing), "smearing_sigma_ry": sigma}
             attempts.append({**tried, "steps": steps, "drho": _finite(drho), "outcome": outcome})
@@ -85,25 +101,36 @@ class Loop:
             ladder.append((_RESCUE[0], s.rescue_smearing_sigma_ry))
         return ladder
 
+    def _of(self, density: Tensor, change: _Changes) -> _OfDensity:
+        potential, twice = self._potential.of_density(density)
+        return _OfDensity(potential, change.matrix(potential), twice)
+
     def _attempt(
-        self, density: Tensor, mixing: Mixing, sigma: float
+        self, kspace: KSpace, density: Tensor, mixing: Mixing, sigma: float
     ) -> tuple[SelfConsistent | None, Tensor, float, int]:
         """Return the converged result or None, the best input density with its error, and the steps made."""
         mixer = PulayMixer(mixing, self._potential.grid)
+        change = _Changes(self._integrator, single=self._single)  # rounding of a failed attempt is not taken over
         best, lowest, step = density, math.inf, 0
         for step in range(1, self._settings.scf_nmax + 1):
-            matrix = self._change.matrix(self._potential.of_density(density))
-            solution = self._kspace.solve(matrix, sigma)
-            output = self._change.density(solution.density_matrix)
+            if density is self._potential.atoms.density:
+                now = self.first
+                change.begin(now)
+            else:
+                now = self._of(density, change)
+            solution = kspace.solve(now.matrix, sigma)
+            output = change.density(solution.density_matrix)
             weight = self._potential.grid.weight
             output = output * (self._n_electrons / (output.sum() * weight))
-            change = (output - density).abs().sum() * (weight / self._n_electrons)
-            drho, fermi = torch.stack([change, solution.fermi]).cpu().tolist()
-            self._log.append(f"{step:4d}  drho {drho:.3e}  E_F {fermi:.8f} Ry")
+            error = (output - density).abs().sum() * (weight / self._n_electrons)
+            numbers = torch.stack([error, solution.fermi, solution.free_energy + now.twice])
+            drho, fermi, energy = numbers.cpu().tolist()
+            self._log.append(f"{step:4d}  drho {drho:.3e}  E_F {fermi:.8f} Ry  E(electrons) {energy:.9f} Ry")
             if not math.isfinite(drho):
                 return None, best, lowest, step
             if drho < self._settings.scf_thr:
-                found = SelfConsistent(matrix, solution, fermi, step, drho, sigma, tuple(self._log), ())
+                log = tuple(self._log)
+                found = SelfConsistent(now.matrix, solution, fermi, energy, step, drho, sigma, log, ())
                 return found, density, drho, step
             if drho < lowest:
                 best, lowest = density, drho
@@ -122,6 +149,10 @@ class _Changes:
         self._integrator, self._single = integrator, single
         self._matrix: tuple[Tensor, Tensor] | None = None  # potential on the grid, its matrix
         self._density: tuple[Tensor, Tensor] | None = None  # density matrix, its density on the grid
+
+    def begin(self, known: _OfDensity) -> None:
+        """Count from a potential whose matrix was made from scratch."""
+        self._matrix = known.potential, known.matrix
 
     def matrix(self, potential: Tensor) -> Tensor:
         """Return ⟨φ|V|φ⟩, (n_values,)."""

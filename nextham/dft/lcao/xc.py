@@ -31,26 +31,32 @@ def energy_density(n: Tensor, slope2: Tensor) -> Tensor:
     return energy
 
 
-def xc_potential(density: Tensor, core: Tensor | None, grid: FFTGrid) -> Tensor:
-    """Return V_xc (n_points,) in Ry of a density and a core density.
+def exchange_correlation(density: Tensor, core: Tensor | None, grid: FFTGrid) -> tuple[Tensor, Tensor]:
+    """Return V_xc (n_points,) in Ry and E_xc () in Ry of a density and a core density.
 
     Only gradients and the divergence are cut to the sphere of the grid, not the density and not the potential.
     """
     n = density if core is None else density + core
     slope = grid.gradient(n)
     slope2 = (slope * slope).sum(dim=0)
-    potential, field = torch.zeros_like(n), torch.zeros_like(n)
+    potential, field, energy = torch.zeros_like(n), torch.zeros_like(n), n.new_zeros(())
     step = cut_of(n.device).xc_points
     for begin in range(0, len(n), step):
         rows = slice(begin, begin + step)
-        potential[rows], field[rows] = _derivatives(n[rows], slope2[rows])
-    return potential - grid.divergence(2 * field * slope)
+        potential[rows], field[rows], part = _derivatives(n[rows], slope2[rows])
+        energy += part
+    return potential - grid.divergence(2 * field * slope), energy * grid.weight
 
 
-def _derivatives(n: Tensor, slope2: Tensor) -> tuple[Tensor, Tensor]:
-    """Return ∂e/∂n and ∂e/∂|∇n|²; a negative density counts as its modulus, without gradient."""
+def _derivatives(n: Tensor, slope2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return ∂e/∂n, ∂e/∂|∇n|² and Σ e.
+
+    A negative density, which only noise makes, counts as its modulus without gradient, with a negative energy.
+    """
     filled = n.abs() > _LDA_FROM
     a = torch.where(filled, n.abs(), 1.0).requires_grad_(True)
     b = torch.where(filled & (n > 0), slope2, 0.0).requires_grad_(True)
-    de_dn, de_ds = torch.autograd.grad(energy_density(a, b).sum(), (a, b))
-    return de_dn * filled, de_ds * (filled & (n > 0))
+    energy = energy_density(a, b)
+    de_dn, de_ds = torch.autograd.grad(energy.sum(), (a, b))
+    total = energy.detach() @ (filled * n.sign())
+    return de_dn * filled, de_ds * (filled & (n > 0)), total

@@ -59,7 +59,8 @@ def test_the_layout_of_3_11_holds_the_same_numbers(alsb, tmp_path):
 
 def test_magnetic_blocks_survive(tmp_path, synthetic_magnetic):
     """Export, then read back through the file: every Pauli component, to the printed digits."""
-    from nextham.dft.abacus.assemble import Atoms, read_operator
+    from nextham.dft.abacus.assemble import read_operator
+    from nextham.dft.directed import Atoms
     from nextham.units import RYDBERG_EV
 
     export_abacus(synthetic_magnetic, tmp_path, operators=["hamiltonian"])

@@ -36,6 +36,8 @@ def test_what_a_run_tells(alsb, example):
     assert (meta.h0_definition, meta.magnetism) == ("atomic-density-step0", "nonmagnetic")
     assert (meta.kmesh, meta.ecutwfc_ry, meta.smearing, meta.n_electrons) == ((5, 5, 5), 100.0, "gauss", 18.0)
     assert (meta.converged, meta.scf_steps) == (True, 14)
+    assert (meta.h0_wall_s, meta.scf_wall_s) == (21.0, 121.0)
+    assert meta.wall_time_s == 142.0
     assert meta.smearing_ev == pytest.approx(0.015 * RYDBERG_EV)
     assert meta.orbital_cutoff_ang == pytest.approx({"Al": 7 * BOHR_ANG, "Sb": 7 * BOHR_ANG})
     assert meta.orbitals["Sb"] == "Sb_gga_7au_100Ry_2s2p2d1f.orb"
@@ -101,6 +103,7 @@ def test_only_h0_or_only_the_scf(case):
     scf = read_run(id="BeS", scf_dir=case / "abacus_scf").system
     assert set(scf.operators) == {"overlap", "hamiltonian"}
     assert scf.meta[0].h0_definition == ""
+    assert (h0.meta[0].scf_wall_s, scf.meta[0].h0_wall_s) == (None, None)
     shutil.rmtree(case / "abacus_geths")
     assert set(read_run(case).system.operators) == {"overlap", "hamiltonian"}
 

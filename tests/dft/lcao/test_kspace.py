@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from nextham.core import OrbitalBasis
-from nextham.dft.lcao.kspace import BlochSums, occupations
+from nextham.dft.lcao.kspace import BlochSums, free_energy, occupations
 from nextham.physics.bands import KMesh
 from nextham.physics.bloch import bloch_sum
 from nextham.testing import synthetic_system, zincblende
@@ -67,3 +67,14 @@ def test_occupations_of_an_insulator_put_the_fermi_level_in_the_gap():
     fermi, filling = occupations(levels, torch.ones(1, dtype=torch.float64), 2.0, 0.01)
     assert 1.0 < fermi < 5.0
     assert torch.allclose(filling, torch.tensor([[1.0, 1, 0, 0]], dtype=torch.float64))
+
+
+def test_the_fermi_level_is_the_free_energy_of_one_more_electron():
+    levels = torch.from_numpy(np.random.default_rng(0).normal(size=(10, 30)).cumsum(axis=1))
+    weights, sigma, h = torch.full((10,), 0.1, dtype=torch.float64), 0.4, 1e-4
+
+    def of(n):
+        return float(free_energy(levels, weights, occupations(levels, weights, n, sigma)[0], sigma))
+
+    fermi, _ = occupations(levels, weights, 7.0, sigma)
+    assert (of(7 + h) - of(7 - h)) / (2 * h) == pytest.approx(float(fermi), abs=1e-7)

@@ -1,6 +1,7 @@
 """The engine on made-up species: symmetry, gauge of the cell, self-consistency, and what it refuses."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from made_up_species import cell_of_two, upf_text, write_species
 
 from nextham.core import Structure
 from nextham.dft.engine import Cause, RunError
+from nextham.dft.lcao import memory
 from nextham.dft.lcao.engine import LCAOEngine
 from nextham.dft.lcao.grid import grid_shape
 from nextham.dft.lcao.settings import H0Definition, LCAOSettings
@@ -56,6 +58,8 @@ def test_result_is_a_system_in_house_conventions(converged, settings):
     assert (meta.engine, meta.h0_definition, meta.magnetism) == ("lcao", "atomic-density-step0", "nonmagnetic")
     assert (meta.kmesh, meta.converged, meta.n_electrons) == ((2, 1, 1), True, 8.0)
     assert meta.scf_drho < settings.scf_thr
+    assert 0 < meta.h0_wall_s < meta.scf_wall_s <= meta.wall_time_s + 1
+    assert 0 < meta.h0_cpu_s < meta.scf_cpu_s
     assert set(meta.pseudopotentials) == {"Si", "C"}
     assert onsite_antihermitian(system.operator("hamiltonian")) < 1e-10
     assert onsite_antihermitian(system.operator("h0")) < 1e-10
@@ -113,6 +117,24 @@ def test_supercell_has_the_matrices_of_its_cell(engine, settings, tmp_path):
     assert largest_difference(due, h0_of(engine, double, tmp_path)) < 1e-8
 
 
+def test_supercell_has_the_energy_of_its_cells(settings, converged, tmp_path):
+    one = cell_of_two().repeated((2, 1, 1))
+    double = LCAOEngine(settings.model_copy(update={"kmesh": (1, 1, 1)})).scf(one, id="x", folder=tmp_path)
+    energies = [r.system.meta[0].total_energy_ev for r in (converged, double)]
+    assert energies[1] == pytest.approx(2 * energies[0], abs=1e-6)
+    assert energies[0] < -100.0
+
+
+def test_energy_is_stationary_at_self_consistency(engine, converged, tmp_path):
+    """Its error is of second order in that of the density: it settles long before."""
+    engine.scf(cell_of_two(), id="SiC", folder=tmp_path)
+    steps = re.findall(r"drho (\S+) .* E\(electrons\) (\S+) Ry", (tmp_path / "lcao.log").read_text())
+    errors, energies = np.array(steps, dtype=float).T
+    late = errors < 1e-2
+    assert late.sum() > 3
+    assert (np.abs(energies - energies[-1])[late] < 30 * errors[late] ** 2 + 1e-9).all()
+
+
 def test_moving_all_atoms_changes_little(folder, settings, tmp_path):
     """The egg-box effect: the grid's uniform sum is not exact for orbitals above its cutoff."""
     fine = LCAOEngine(settings.model_copy(update={"ecutwfc_ry": 25.0}))
@@ -137,6 +159,14 @@ def test_core_h0_lacks_the_electrons(settings, tmp_path):
         system.operator("h0").block(0)[0, 0, 0]
         < h0_of(LCAOEngine(settings), cell_of_two(), tmp_path).operator("h0").block(0)[0, 0, 0] - 1.0
     )
+
+
+@pytest.mark.parametrize("definition", H0Definition)
+def test_scf_has_the_h0_of_h0_alone(settings, tmp_path, definition):
+    engine = LCAOEngine(settings.model_copy(update={"h0_definition": definition}))
+    found = engine.scf(cell_of_two(), id="SiC", folder=tmp_path).system
+    assert np.array_equal(found.operators["h0"], h0_of(engine, cell_of_two(), tmp_path).operators["h0"])
+    assert found.meta[0].h0_definition == definition
 
 
 def test_log_tells_the_steps(converged, engine, tmp_path):
@@ -192,6 +222,14 @@ def test_memory_is_told_before_it_starts(settings, tmp_path):
     assert "max_memory_gb is 0.405: raise it, or use" in message
 
 
+def test_memory_that_the_machine_lacks_is_told_before_it_starts(engine, tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "memory_bytes", lambda: 0.3 * 2**30)
+    error = refused(engine, cell_of_two(), tmp_path)
+    assert error.cause is Cause.OUT_OF_MEMORY
+    assert str(error).startswith("s-1 (CSi) needs about 0.4 GB, ")
+    assert "; this machine has 0.3 GB: use " in str(error)
+
+
 def test_scalar_relativistic_species_are_refused(settings, tmp_path):
     (tmp_path / "Si.upf").write_text(upf_text("Si", relativistic=False))
     engine = LCAOEngine(settings.model_copy(update={"pseudopotentials": {"Si": str(tmp_path / "Si.upf")}}))
@@ -205,6 +243,15 @@ def test_unconverged_scf_is_an_error_with_its_log(settings, tmp_path):
     assert "did not converge in 3 attempts of 2 steps" in str(error)
     assert "drho" in error.log_tail
     assert "drho" in (tmp_path / "lcao.log").read_text()
+
+
+def test_rescue_finds_what_a_first_attempt_misses(settings, converged, tmp_path):
+    wild = LCAOEngine(settings.model_copy(update={"mixing_beta": 1.0, "mixing_history": 1, "scf_nmax": 40}))
+    rescued = wild.scf(cell_of_two(), id="SiC", folder=tmp_path).system
+    log = (tmp_path / "lcao.log").read_text()
+    assert log.count("# Mixing(") == 2
+    assert float(re.findall(r"drho (\S+)", log)[39]) > 0.1  # the first attempt is far from any solution
+    assert largest_difference(rescued, converged.system, ("hamiltonian",)) < 1e-4  # eV; both stop at scf_thr
 
 
 def test_what_was_tried_is_told_where_the_first_mixing_did_not_do(tmp_path):

@@ -1,4 +1,4 @@
-"""Every element of every block of recorded ABACUS runs: S, H0, converged H and levels.
+"""Every element of every block of recorded ABACUS runs: S, H0, converged H, levels and total energy.
 
 Needs the pseudopotentials and orbitals of those runs: NEXTHAM_PPORB names a folder with pseudo/ and orbital/.
 NEXTHAM_RUNS names a folder with other runs (case-*/ or case-*.tar.xz) than those in examples/.
@@ -118,3 +118,8 @@ def test_levels(both):
         own = index.get(tuple(np.rint(k * n).astype(int) % n), index.get(tuple(np.rint(-k * n).astype(int) % n)))
         worst = max(worst, np.abs(made.levels.energies[own][: len(energies)] - energies).max())
     assert worst < 1e-4  # eV
+
+
+def test_total_energy(both):
+    recorded, made = (r.system.meta[0].total_energy_ev for r in both)
+    assert made == pytest.approx(recorded, abs=1e-5)  # 1e-8 without mixed_precision

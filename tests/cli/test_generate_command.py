@@ -21,7 +21,7 @@ def generate(*words: str):
 def test_writes_the_crystals_with_their_ids(tmp_path):
     done = generate("-o", str(tmp_path / "new" / "set.extxyz"))
     assert done.exit_code == 0, done.output
-    assert done.output == f"4 crystals in {tmp_path / 'new' / 'set.extxyz'}\n"
+    assert done.stdout == f"4 crystals in {tmp_path / 'new' / 'set.extxyz'}\n"
     assert dict(read_named(tmp_path / "new" / "set.extxyz")).keys() == {
         "GaAs-B3-0", "GaAs-B3-1", "Si-A4-0", "Si-A4-1"
     }  # fmt: skip
@@ -40,15 +40,25 @@ def test_an_existing_file_is_replaced_only_when_asked(tmp_path):
 
 def test_a_dry_run_lists_and_writes_nothing(tmp_path):
     done = generate("--dry-run", "--only", "Si-A4-0", "-o", str(tmp_path / "x.extxyz"))
-    assert done.output.splitlines()[0].split()[:4] == ["Si-A4-0", "Si2", "2", "atoms"]
+    assert done.stdout.splitlines()[0].split()[:4] == ["Si-A4-0", "Si2", "2", "atoms"]
     assert not list(tmp_path.iterdir())
 
 
 def test_json_for_machines(tmp_path):
-    found = json.loads(generate("--dry-run", "--json").output)
+    found = json.loads(generate("--dry-run", "--json").stdout)
     first = found["crystals"][0]
     assert first.pop("volume_ang3") == pytest.approx(5.653**3 / 4, abs=2e-3)
-    assert first == {"id": "GaAs-B3-0", "formula": "AsGa", "atoms": 2}
+    assert len(first.pop("sha256")) == 64
+    assert first == {
+        "id": "GaAs-B3-0",
+        "formula": "AsGa",
+        "atoms": 2,
+        "source": "prototype B3",
+        "licence": "",
+        "prototype": "AB_cF8_216_c_a",
+        "volume": "lattice constant",
+    }
+    assert (found["file"], found["reasons"], found["left_out"]) == (None, {}, [])
 
 
 @pytest.mark.parametrize(
@@ -62,3 +72,9 @@ def test_a_wrong_file_is_told(words, sentence):
     done = generate(*words)
     assert isinstance(done.exception, InputError)
     assert str(done.exception) == sentence
+
+
+def test_prototypes_are_listed():
+    lines = CliRunner().invoke(app, ["generate", "--list"]).stdout.splitlines()
+    assert "E2_1 AB3C_cP5_221_a_c_b: CaTiO3, A1 = Ca, B1 = Ti, C3 = O, 5 atoms" in lines
+    assert len(lines) > 280

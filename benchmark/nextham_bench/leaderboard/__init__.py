@@ -1,0 +1,1 @@
+"""The leaderboard: one record a score, ranked within what may be compared."""
