@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from nextham.data.store import Store
-from nextham.structures.files import write_extxyz
-from nextham.structures.prototypes import build
+from nextham.structures.extxyz import write_extxyz
+from nextham.structures.generate import build
 from nextham.structures.settings import CrystalSettings
 
 pytestmark = [
@@ -32,7 +32,7 @@ S_TOLERANCE, H0_TOLERANCE_EV, H_TOLERANCE_EV = 2e-9, 1e-6, 2e-5  # printed digit
 def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     crystals = CrystalSettings(prototypes={"A4": {"Si": 5.431}, "B1": {"NaF": 4.634}}, perturbed=0)
-    write_extxyz(Path("crystals.extxyz"), build(crystals))
+    write_extxyz(Path("crystals.extxyz"), build(crystals).found)
     return tmp_path
 
 
