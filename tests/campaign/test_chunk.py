@@ -167,7 +167,7 @@ def test_a_full_disk_while_packing_loses_nothing(monkeypatch):
 
     plan = planned("a", "b")
     with monkeypatch.context() as patched:
-        patched.setattr("nextham.data.shard.write_shard", full)
+        patched.setattr("nextham.data.shard_write.write_shard", full)
         with pytest.raises(WriteError) as caught:
             run(plan)
     assert str(caught.value) == (
