@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -140,21 +140,45 @@ def load_settings(cls: type[Settings], text: str | None) -> Settings:
     Raises:
         InputError: if a key is unknown or a value is out of range.
     """
-    import yaml
-
     if not text:
         return cls()
     where = text if "\n" not in text and "{" not in text else "the given settings"
-    if where == text:
-        if not Path(text).is_file():
-            raise InputError(f"there is no settings file {text}")
-        text = Path(text).read_text()
+    values = read_yaml(Path(text), "settings file") if where == text else _parsed(text, where)
     try:
-        return cls.model_validate(yaml.safe_load(text) or {})
-    except yaml.YAMLError as error:
-        raise InputError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from None
+        return cls.model_validate(values)
     except ValidationError as error:
         raise InputError(f"{where}: {first_problem(error, cls)}") from None
+
+
+def read_yaml(file: Path, what: str) -> dict[str, Any]:
+    """Return the keys of a YAML file, none of an empty one.
+
+    Args:
+        file: to read.
+        what: it is, for messages, e.g. "settings file".
+
+    Raises:
+        InputError: if there is no such file, or it holds something else.
+    """
+    if not file.is_file():
+        raise InputError(f"there is no {what} {file}")
+    try:
+        text = file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"the {what} {file} cannot be read: {error}") from None
+    return _parsed(text, str(file))
+
+
+def _parsed(text: str, where: str) -> dict[str, Any]:
+    import yaml
+
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from None
+    if values is not None and not isinstance(values, dict):
+        raise InputError(f"{where} holds a {type(values).__name__}, not keys with values, e.g. engine: lcao")
+    return values or {}
 
 
 def first_problem(error: ValidationError, cls: type[BaseModel]) -> str:

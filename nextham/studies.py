@@ -95,8 +95,9 @@ class CurveSettings(StudySettings):
             train = self.merged(base, {}, where=f"learning_curve, size {size}").train
             passes = max(self.sizes) / size
             scaled = {
-                key: round(passes * getattr(train, key))
+                key: round(passes * n)
                 for key in ("epochs", "validate_every_epochs", "save_every_epochs")
+                if (n := train.last_epoch if key == "epochs" else getattr(train, key)) is not None
             }
             found[str(size)] = self.merged(base, {"train": scaled}, where=f"learning_curve, size {size}")
         return found

@@ -24,14 +24,16 @@ def retry(plan: Plan, *, ids: Collection[str] = (), causes: Collection[str] = ()
         max_attempts: of the campaign.
 
     Raises:
-        InputError: if an id is not in quarantine, or a chunk is being computed.
+        InputError: if an id is not in quarantine, nothing is by one of the causes, or a chunk is being computed.
     """
     found: list[str] = []
+    known: set[str] = set()
     for name in plan:
         history = History.of(plan.folder, name, max_attempts)
         here = []
         for id in history.ids:
             entry = history.quarantined(id)
+            known |= {entry.cause} if entry else set()
             if entry and (not ids or id in ids) and (not causes or entry.cause in causes):
                 here.append(id)
         if here:
@@ -44,6 +46,9 @@ def retry(plan: Plan, *, ids: Collection[str] = (), causes: Collection[str] = ()
     if missing := sorted(set(ids) - set(found)):
         others = f" (with the causes {', '.join(causes)})" if causes else ""
         raise InputError(f"{missing[0]} is not in quarantine{others}; nextham campaign status lists what is")
+    if unknown := sorted(set(causes) - known):
+        there = f" (there is {', '.join(sorted(known))})" if known else ""
+        raise InputError(f"nothing is in quarantine by {unknown[0]}{there}; nextham campaign status lists what is")
     return found
 
 

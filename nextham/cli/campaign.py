@@ -43,11 +43,11 @@ def plan(
     from nextham.campaign.folder import write_json
 
     chosen = _config(results, config)
-    if config is not None:
-        write_json(results / "campaign" / "config.json", chosen.all_set())
     work = chosen.work()
     source = [str(work.folder.crystals)] if chosen.source.built else chosen.source.items()
     found = work.make_plan(source)
+    if config is not None:  # one that was refused is not the campaign's
+        write_json(work.folder.config, chosen.all_set())
     _print_plan(found, as_json)
 
 
@@ -136,16 +136,12 @@ def _config(results: Path, file: Path | None = None) -> Config:
     Raises:
         InputError: if there is none, or it cannot be used.
     """
-    import yaml
-
     from nextham.campaign.folder import CampaignFolder, read_json
     from nextham.config import Config
-    from nextham.exceptions import InputError
+    from nextham.console import read_yaml
 
     if file is not None:
-        if not file.is_file():
-            raise InputError(f"there is no config file {file}")
-        values, where = yaml.safe_load(file.read_text()) or {}, str(file)
+        values, where = read_yaml(file, "config file"), str(file)
     else:
         path = CampaignFolder(results).config
         values, where = read_json(path, mend="start the workflow, or give --config to nextham campaign plan"), str(path)

@@ -21,15 +21,11 @@ def config(
     import yaml
 
     from nextham.config import Config, json_schema
-    from nextham.exceptions import InputError
+    from nextham.console import read_yaml
 
     if schema:
         typer.echo(json_schema(), nl=False)
         return
-    values: dict[str, object] = {}
-    if file is not None:
-        if not file.is_file():
-            raise InputError(f"there is no config file {file}")
-        values = yaml.safe_load(file.read_text()) or {}
+    values = read_yaml(file, "config file") if file is not None else {}
     checked = Config.parse(values, where=str(file or "the defaults"))
     typer.echo(yaml.safe_dump(checked.model_dump(mode="json"), sort_keys=False), nl=False)

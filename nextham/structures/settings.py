@@ -151,7 +151,7 @@ class PrepareSettings(BaseModel):
     primitive_tolerance_ang: float = Field(
         default=1e-3, gt=0, le=0.5, description="Distance within which atoms count as equivalent by symmetry."
     )
-    filters: FilterSettings = Field(default_factory=FilterSettings, description="Which structures stay.")
+    filters: FilterSettings = Field(default_factory=FilterSettings, description="What a structure must be to stay.")
     unique: bool = Field(default=False, description="Of structures that are duplicates of each other, keep the first.")
     match: MatchSettings = Field(default_factory=MatchSettings, description="When structures are duplicates.")
     copies: PerturbSettings = Field(

@@ -14,6 +14,7 @@ from nextham.data.store import Store
 from nextham.train.loop import Training
 from nextham.train.memory import saved_bytes, step_bytes, weight_bytes
 from nextham.train.parallel import alone
+from nextham.train.schedule import expected_epochs
 from nextham.train.settings import FitSettings
 from nextham.train.task import Start, prepare
 
@@ -73,8 +74,9 @@ def _time(training: Training) -> list[tuple[str, str]]:
     per_pair = (time.monotonic() - start) / sum(loader.cost_of(ids) for ids in chosen)
     epoch = per_pair * loader.cost_of(tuple(loader.cost)) / options.devices
     steps = -(-len(batches) // options.devices)
-    total = f"about {epoch:.1f} s an epoch and {epoch * options.epochs / 60:.1f} min in all"
+    epochs = expected_epochs(options, epoch_s=epoch)
+    total = f"about {epoch:.1f} s an epoch and {epoch * epochs / 60:.1f} min in all"
     return [
-        ("steps", f"{steps} per epoch, about {steps * options.epochs} in all"),
+        ("steps", f"{steps} per epoch, about {steps * epochs} in all"),
         ("time", f"{epoch / steps:.2f} s a step, {total}"),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import itertools
 import shutil
 import sys
 import time
@@ -27,6 +27,7 @@ from nextham.train.log import COLUMNS, Log
 from nextham.train.loss import TERMS, Losses, Measure
 from nextham.train.memory import Memory, saved_bytes
 from nextham.train.parallel import Ranks, launch
+from nextham.train.schedule import is_over, learning_rate, span
 from nextham.train.score import evaluate
 from nextham.train.settings import FitSettings
 from nextham.train.state import State, fingerprint_of
@@ -113,7 +114,7 @@ class Training:
         self.memory = Memory(task.train)
         self.steps = Step(network, self.feed, self.memory, Measure(options, task.trace_unit_ev2))
         self._limit_memory()
-        self.n_steps = sum(len(self.batches(n)) for n in range(1, options.epochs + 1))
+        self.done = 0.0  # part of the training that is behind the current step
 
     def batches(self, epoch: int) -> list[tuple[str, ...]]:
         """Return this process's share of an epoch's batches."""
@@ -123,37 +124,26 @@ class Training:
         """Run the epochs that are left and return the metrics of the best checkpoint."""
         start = time.monotonic() - self.state.seconds
         log = Log(self.out, epoch=self.state.epoch, tensorboard=self.options.tensorboard) if self.ranks.first else None
-        for epoch in self._tracked(range(self.state.epoch + 1, self.options.epochs + 1)):
-            if self._out_of_patience():
+        for epoch in self._tracked(self._epochs()):
+            if self._is_over() or self._out_of_patience():
                 break
             row = self._epoch(epoch)
-            self.state.epoch, self.state.seconds = epoch, time.monotonic() - start
-            over = self.ranks.agreed(self._over_budget())
-            last = over or epoch == self.options.epochs
+            self.state.epoch, self.state.seconds = epoch, self.ranks.agreed(time.monotonic() - start)
+            last = self._is_over()
             if last or epoch % self.options.validate_every_epochs == 0:
                 row |= self._validate(epoch, row["train_mev"])
             if log is not None:
                 log.add({"epoch": epoch, "steps": self.state.step, "seconds": round(self.state.seconds, 2)} | row)
                 if last or self._out_of_patience() or epoch % self.options.save_every_epochs == 0:
                     self.state.save(self.saved)
-            if over:
-                break
         self.ranks.wait()
         return checkpoint.read_card(self.out / "best").metrics
-
-    def rate(self, step: int) -> float:
-        """Return the learning rate of a step (from 0): linear warm-up, then half a cosine down to 1 %."""
-        warm = self.options.warmup_steps
-        if step < warm:
-            return self.options.learning_rate * (step + 1) / warm
-        done = (step - warm) / max(1, self.n_steps - warm)
-        return self.options.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * min(1.0, done))) / 2)
 
     def step(self, ids: tuple[str, ...]) -> Losses | None:
         """Take one optimiser step and return the losses, None if the batch does not fit into memory."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate(self.state.step)
-        share = self.options.spectral_share(self.state.step / self.n_steps)
+            group["lr"] = learning_rate(self.options, step=self.state.step, done=self.done)
+        share = self.options.spectral_share(self.done)
         found = self.steps.backward(ids, k_at=self.k_at(self.state.step), share=share)
         weights = list(self.network.parameters())
         self.ranks.average_gradients(weights)
@@ -201,9 +191,11 @@ class Training:
     def _epoch(self, epoch: int) -> dict[str, Any]:
         self.network.train()
         batches = self.batches(epoch)
-        rate = self.rate(self.state.step)
+        begin, end = span(self.options, epochs=self.state.epoch, seconds=self.state.seconds)
+        rate = learning_rate(self.options, step=self.state.step, done=begin)
         found: list[Losses] = []
-        for ids, after in zip(batches, [*batches[1:], ()], strict=True):
+        for k, (ids, after) in enumerate(zip(batches, [*batches[1:], ()], strict=True)):
+            self.done = begin + (end - begin) * k / len(batches)
             self.feed.expect([*self.memory.parts(ids), *(self.memory.parts(after) if after else [])])
             if (losses := self.step(ids)) is not None:
                 found.append(losses)
@@ -239,12 +231,17 @@ class Training:
         self.network.load_state_dict(ours)
         return score.metrics(), score.objective(self.options)
 
-    def _tracked(self, epochs: range) -> Iterable[int]:
+    def _epochs(self) -> Iterable[int]:
+        """Return the epochs that are left: as many as the settings say, or until the budget is used up."""
+        if (last := self.options.last_epoch) is not None:
+            return range(self.state.epoch + 1, last + 1)
+        return itertools.count(self.state.epoch + 1)
+
+    def _tracked(self, epochs: Iterable[int]) -> Iterable[int]:
         return track(epochs, "training") if self.ranks.first else epochs
 
-    def _over_budget(self) -> bool:
-        budget = self.options.budget_minutes
-        return budget is not None and self.state.seconds > 60 * budget
+    def _is_over(self) -> bool:
+        return is_over(self.options, epochs=self.state.epoch, seconds=self.state.seconds)
 
     def _out_of_patience(self) -> bool:
         """Return whether the last validation says so; other epochs do not ask."""

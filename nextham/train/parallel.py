@@ -81,7 +81,8 @@ def alone(options: TrainSettings) -> Ranks:
         InputError: if the device is not there.
     """
     _check_device(options)
-    return Ranks(Fabric(accelerator=options.device, devices=1))
+    environment = LightningEnvironment()  # under Slurm, too, this process is the only one
+    return Ranks(Fabric(accelerator=options.device, devices=1, plugins=[environment]))
 
 
 def launch(function: Callable[..., Item], *arguments: Any, options: TrainSettings) -> Item:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from nextham.model.settings import ModelSettings
+
+EPOCHS: Final = 120  # where neither epochs nor a budget is given
 
 
 class TrainSettings(BaseModel):
@@ -14,11 +16,16 @@ class TrainSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: int = Field(
-        default=120, ge=1, description="passes over the training set; the learning rate falls over them"
+    epochs: int | None = Field(
+        default=None,
+        ge=1,
+        description="passes over the training set, over which the learning rate falls; none: 120, or with a budget "
+        "as many as fit",
     )
     budget_minutes: float | None = Field(
-        default=None, gt=0, description="stop after the epoch in which this time is exceeded"
+        default=None,
+        gt=0,
+        description="end with the epoch nearest this time if epochs do not end before; the learning rate falls over it",
     )
     batch_pairs: int = Field(
         default=160, ge=1, description="structures share a step while their listed pairs stay within this"
@@ -72,6 +79,11 @@ class TrainSettings(BaseModel):
         default=None, gt=0, description="a batch that is estimated to need more is cut; running out on CUDA always cuts"
     )
     tensorboard: bool = Field(default=False, description="write the log for TensorBoard too")
+
+    @property
+    def last_epoch(self) -> int | None:
+        """Number of epochs; None where the budget alone ends the training."""
+        return EPOCHS if self.epochs is None and self.budget_minutes is None else self.epochs
 
     @property
     def uses_spectra(self) -> bool:

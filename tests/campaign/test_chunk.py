@@ -107,6 +107,8 @@ def test_quarantined_structures_are_tried_again_where_somebody_asks():
     assert retry(plan, ids=["b-unconverged"], max_attempts=2) == ["b-unconverged"]
     with pytest.raises(InputError, match="a is not in quarantine; nextham campaign status lists what is"):
         retry(plan, ids=["a"], max_attempts=2)
+    with pytest.raises(InputError, match=r"nothing is in quarantine by timeuot; nextham"):
+        retry(plan, causes=["timeuot"], max_attempts=2)
     with pytest.raises(InputError, match=r"b-unconverged is not in quarantine"):  # it was asked for already
         retry(plan, ids=["b-unconverged"], max_attempts=2)
 
@@ -165,7 +167,7 @@ def test_a_full_disk_while_packing_loses_nothing(monkeypatch):
 
     plan = planned("a", "b")
     with monkeypatch.context() as patched:
-        patched.setattr("nextham.data.shard.write_shard", full)
+        patched.setattr("nextham.data.shard_write.write_shard", full)
         with pytest.raises(WriteError) as caught:
             run(plan)
     assert str(caught.value) == (

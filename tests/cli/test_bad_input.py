@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from nextham.cli import app
 from nextham.data.ledger import Ledger
 from nextham.data.store import Store
-from nextham.exceptions import NexthamError
+from nextham.exceptions import InputError, NexthamError
 
 FRAME = '2\nLattice="0 2.2 2.2 2.2 0 2.2 2.2 2.2 0" id={}\nSi 0 0 0\nC 1.1 1.1 {}\n'
 SI_C = "SiC\n4.4\n0 .5 .5\n.5 0 .5\n.5 .5 0\nSi C\n1 1\ndirect\n0 0 0\n.25 .25 .25\n"
@@ -209,3 +209,29 @@ def test_two_h0_definitions_do_not_share_a_dataset(place):
         "write them to two stores"
     )
     assert not (place / "both").exists()
+
+
+@pytest.mark.parametrize("words", [("config",), ("campaign", "plan", "results", "--config")])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"abacus: [1", r"config.yaml is not valid YAML: while parsing a flow sequence"),
+        (b"- lcao\n", r"config.yaml holds a list, not keys with values, e.g. engine: lcao"),
+        (b"\xff\xfe\x00", r"the config file config.yaml cannot be read: 'utf-8' codec can't decode"),
+        (None, r"there is no config file config.yaml"),
+    ],
+)
+def test_a_config_that_is_none(tmp_path, monkeypatch, words, text, said):
+    monkeypatch.chdir(tmp_path)
+    if text is not None:
+        (tmp_path / "config.yaml").write_bytes(text)
+    with pytest.raises(InputError, match=said):
+        CliRunner().invoke(app, [*words, "config.yaml"], catch_exceptions=False)
+
+
+def test_a_config_that_is_refused_is_not_that_of_the_campaign(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").write_text("source: {kind: structures, paths: [nothing]}")
+    with pytest.raises(InputError, match="there is no nothing"):
+        CliRunner().invoke(app, ["campaign", "plan", "results", "--config", "config.yaml"], catch_exceptions=False)
+    assert not (tmp_path / "results").exists()

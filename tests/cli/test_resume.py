@@ -46,7 +46,7 @@ def interrupted(*words, by=signal.SIGKILL):
         os.killpg(process.pid, by)  # as a terminal does
     else:
         process.send_signal(by)
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     wait_until(lambda: not processes_of(process.pid))
     return process.returncode
 

@@ -60,7 +60,7 @@ def test_a_mixed_folder_becomes_one_file(folder, tmp_path):
     assert found["Si"].source == "POSCAR"
     salt = read_stru(folder / "salt" / "STRU").structure
     assert sorted(found["salt"].structure.symbols) == sorted(salt.symbols)
-    assert "3 left out: 1 unreadable, 1 same id, 1 duplicate" in done.stdout
+    assert "3 left out: 1 same id, 1 unreadable, 1 duplicate" in done.stdout
     assert f"3 crystals in {path}" in done.stdout
     again = run(folder, "-o", tmp_path / "b.extxyz", "--settings", "prepare: {primitive: true, unique: true}")
     assert again.exit_code == 0

@@ -190,7 +190,7 @@ def test_a_forked_process_has_its_own_connection(far: Store, source: Store) -> N
     done: multiprocessing.Queue[str] = context.Queue()
     process = context.Process(target=_read, args=(far, "GaAs-2", done), daemon=True)
     process.start()
-    assert done.get(timeout=30) == source.checksum("GaAs-2")
+    assert done.get(timeout=120) == source.checksum("GaAs-2")
     process.join()
     assert far.record("GaAs-1").sha256 == source.checksum("GaAs-1")
 

@@ -18,8 +18,8 @@ from nextham.data.splits import Split
 from nextham.data.store import Store
 from nextham.exceptions import NexthamError
 from nextham.train import loop
-from nextham.train.parallel import Ranks, launch
-from nextham.train.settings import FitSettings
+from nextham.train.parallel import Ranks, alone, launch
+from nextham.train.settings import FitSettings, TrainSettings
 
 SPLIT = Split({"train": ("a", "b", "c", "e"), "val": ("d",)})
 
@@ -102,3 +102,12 @@ def test_torchrun_killed_and_resumed_gives_the_losses_of_processes_that_were_not
     assert torchrun(tmp_path, settings, "--resume").wait(timeout=120) == 0
     assert rows(tmp_path / "run") == rows(tmp_path / "whole")
     assert same(weights(tmp_path / "run"), weights(tmp_path / "whole"))
+
+
+def test_a_single_process_asks_no_cluster(monkeypatch, recwarn):
+    """Inside a Slurm job of several tasks, and where srun is only installed."""
+    for name, value in {"NTASKS": "2", "JOB_NAME": "x", "PROCID": "1", "LOCALID": "1", "NODEID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    ranks = alone(TrainSettings(device="cpu"))
+    assert (ranks.rank, ranks.size, ranks.device.type) == (0, 1, "cpu")
+    assert not recwarn.list

@@ -25,6 +25,8 @@ from nextham.dft.species.source import SpeciesSource, open_source
 
 _RECORD: Final = "nextham-run.json"  # what was started in a run folder, and whether it ended well
 
+_WITHOUT_GET_HS: Final[set[Build]] = set()  # learnt once in a process: engines are pickled for each structure
+
 _log = logging.getLogger(__name__)
 
 
@@ -50,7 +52,6 @@ class AbacusEngine:
         self.settings = settings.with_tasks(1) if settings.takes_tasks else settings
         self.species = species or open_source(SpeciesSettings(), settings)
         self.build: Build = find_build(self.settings.command, self.settings.launcher)
-        self._h0_tasks = _h0_tasks(self.settings.h0_route, self.build)
 
     @property
     def version(self) -> str:
@@ -82,7 +83,8 @@ class AbacusEngine:
         return dataclasses.replace(result, attempts=attempts)
 
     def _run_h0(self, structure: Structure, *, id: str, folder: Path) -> None:
-        runs = [self._run_of(task, structure, id=id, folder=folder / H0_FOLDER) for task in self._h0_tasks]
+        tasks = _h0_tasks(self.settings.h0_route, self.build)
+        runs = [self._run_of(task, structure, id=id, folder=folder / H0_FOLDER) for task in tasks]
         if any(run.finished for run in runs):
             return
         for run in runs:
@@ -93,7 +95,7 @@ class AbacusEngine:
                 if run is runs[-1]:
                     raise
                 _log.warning("%s does not know calculation get_hs; H0 comes from scf_nmax 1 instead", self.build)
-                self._h0_tasks = (Task.SCF1,)
+                _WITHOUT_GET_HS.add(self.build)
 
     def _run_scf(self, structure: Structure, *, id: str, folder: Path) -> tuple[Attempt, ...]:
         """Run the SCF until it converges; return the settings tried where the first ones did not do."""
@@ -175,7 +177,7 @@ class _Run:
 def _h0_tasks(route: H0Route, build: Build) -> tuple[Task, ...]:
     if route is H0Route.GET_HS:
         return (Task.GET_HS,)
-    if route is H0Route.SCF1 or not build.may_have_get_hs:
+    if route is H0Route.SCF1 or not build.may_have_get_hs or build in _WITHOUT_GET_HS:
         return (Task.SCF1,)
     return (Task.GET_HS, Task.SCF1)
 
