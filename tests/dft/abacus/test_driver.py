@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import pickle
 import shlex
 import shutil
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nextham.dft.abacus import binding, probe
+from nextham.dft.abacus import binding, driver, probe
 from nextham.dft.abacus.driver import AbacusEngine
 from nextham.dft.abacus.probe import Build, find_build
 from nextham.dft.abacus.settings import AbacusSettings, Launcher
@@ -81,13 +82,15 @@ def test_h0_alone(engine, recorded, tmp_path):
     assert not (tmp_path / "BeS" / "abacus_scf").exists()
 
 
-def test_without_get_hs_h0_comes_from_one_step(engine, recorded, tmp_path, caplog):
+def test_without_get_hs_h0_comes_from_one_step(engine, recorded, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(driver, "_WITHOUT_GET_HS", set())
     made = engine("no-get-hs")
     first = made.h0(recorded[1], id="BeS", folder=tmp_path / "a")
-    made.h0(recorded[1], id="BeS", folder=tmp_path / "b")
+    pickle.loads(pickle.dumps(engine("no-get-hs"))).h0(recorded[1], id="BeS", folder=tmp_path / "b")
     assert [c[:2] for c in calls(tmp_path / "a")] == [["get_hs", "100"], ["scf", "1"]]
     assert [c[:2] for c in calls(tmp_path / "b")] == [["scf", "1"]]
     assert "does not know calculation get_hs; H0 comes from scf_nmax 1 instead" in caplog.text
+    driver._WITHOUT_GET_HS.clear()
     engine("no-get-hs").h0(recorded[1], id="BeS", folder=tmp_path / "a")  # a new process finds it finished
     assert len(calls(tmp_path / "a")) == 2
     direct = engine("replay").h0(recorded[1], id="BeS", folder=tmp_path / "c")
