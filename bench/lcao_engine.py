@@ -2,15 +2,16 @@
 
     python bench/lcao_engine.py runs PPORB RUNS...                 # recorded ABACUS runs: case folders or archives
     python bench/lcao_engine.py beside --command abacus            # ABACUS on the same crystals, in turn
+    python bench/lcao_engine.py beside --species DIR CRYSTAL...    # ... on crystals of files, with other species
     python bench/lcao_engine.py supercells --plot PLOT             # 2 to 200 atoms, H0 only
     python bench/lcao_engine.py throughput --workers 2             # SCF of small crystals, structures per hour
     python bench/lcao_engine.py throughput --device cuda --workers 4
     python bench/lcao_engine.py dominates                          # what the time of an SCF goes to
     python bench/lcao_engine.py limit --device cuda                # what the machine can do
 
-PPORB holds pseudo/ and orbital/; all but `runs` take the embedded species. Each process computes on one thread, or as
-many as OMP_NUM_THREADS says. Times are CPU and wall seconds within the process, without imports; the first case of
-`runs` also fills the cache of tables.
+PPORB holds pseudo/ and orbital/; the others take the embedded species where none are named. Each process computes on
+one thread, or as many as OMP_NUM_THREADS says. Times are CPU and wall seconds within the process, without imports; the
+first case of `runs` also fills the cache of tables.
 """
 
 import multiprocessing
@@ -28,6 +29,7 @@ import numpy as np
 import torch
 import typer
 
+from nextham.campaign import load_structures
 from nextham.core import SpinLayout, Structure
 from nextham.dft.abacus.driver import AbacusEngine
 from nextham.dft.abacus.reader import read_run
@@ -35,6 +37,8 @@ from nextham.dft.abacus.settings import AbacusSettings
 from nextham.dft.engine import RunResult
 from nextham.dft.lcao.engine import LCAOEngine
 from nextham.dft.lcao.settings import LCAOSettings
+from nextham.dft.settings import EMBEDDED, SpeciesSettings
+from nextham.dft.species.source import open_source
 from nextham.physics.spin import narrowed
 from nextham.units import RYDBERG_EV
 
@@ -136,6 +140,32 @@ def small_crystals() -> dict[str, Structure]:
     return found
 
 
+def more_crystals() -> dict[str, Structure]:
+    """Return strained and rattled crystals of two to five atoms of other structures, of embedded species."""
+    cube, u = np.eye(3), 0.379
+    hexagonal = np.array([[3.54, 0, 0], [-1.77, 1.77 * 3**0.5, 0], [0, 0, 5.70]])
+    wurtzite = [[1 / 3, 2 / 3, 0], [2 / 3, 1 / 3, 0.5], [1 / 3, 2 / 3, u], [2 / 3, 1 / 3, 0.5 + u]]
+    antifluorite = [[0.25] * 3, [0.75] * 3, [0] * 3]
+    perovskite = [[0, 0, 0], [0.5] * 3, [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
+    ideal = {
+        "InN": Structure.from_fractional(["In", "In", "N", "N"], wurtzite, hexagonal),
+        "TlCl": Structure.from_fractional(["Tl", "Cl"], [[0] * 3, [0.5] * 3], 3.83 * cube),
+        "Mg2Ge": Structure.from_fractional(["Mg", "Mg", "Ge"], antifluorite, 6.39 * FCC),
+        "BiSb": Structure.from_fractional(["Bi", "Sb"], [[0] * 3, [0.475] * 3], 6.2 * FCC),
+        "TlPbBr3": Structure.from_fractional(["Tl", "Pb", "Br", "Br", "Br"], perovskite, 5.9 * cube),
+        "H2O2": Structure.from_fractional(
+            ["O", "O", "H", "H"], [[0.4, 0.45, 0.5], [0.66, 0.45, 0.5], [0.36, 0.62, 0.5], [0.7, 0.5, 0.67]], 5.6 * cube
+        ),
+    }
+    rng = np.random.default_rng(0)
+    found = {}
+    for name, crystal in ideal.items():
+        strain = np.eye(3) + rng.normal(scale=0.01, size=(3, 3))
+        moved = crystal.positions + rng.normal(scale=0.03, size=crystal.positions.shape)
+        found[name] = Structure(crystal.numbers, moved @ strain, crystal.cell @ strain)
+    return found
+
+
 def supercell(crystal: Structure, n: tuple[int, int, int]) -> Structure:
     """Return n copies of a crystal along its cell vectors."""
     corners = np.array(list(np.ndindex(*n)))
@@ -146,32 +176,51 @@ def supercell(crystal: Structure, n: tuple[int, int, int]) -> Structure:
 
 @app.command()
 def beside(
+    crystals: Annotated[
+        list[str] | None, typer.Argument(help="Names out of those made here, or files; by default all that are made.")
+    ] = None,
     command: Annotated[str, typer.Option(help="How ABACUS is called.")] = "abacus",
     kspacing: Annotated[float, typer.Option(help="1/Bohr.")] = 0.2,
-    crystals: Annotated[list[str] | None, typer.Option("--crystal", help="By default those of `throughput`.")] = None,
+    scf_thr: Annotated[float, typer.Option(help="Of both.")] = 1e-6,
+    species: Annotated[str, typer.Option(help="embedded, or a locked folder.")] = EMBEDDED,
+    species_lock: Annotated[str | None, typer.Option(help="Its lock, where it lies elsewhere.")] = None,
 ) -> None:
     """Print CPU seconds of ABACUS and of the embedded engine on the same crystals and files, one after the other.
 
     H0 is ABACUS's own task for it, SCF its SCF alone; reading its files is not counted. Ours are made
-    within this process, tables of the species in memory, the SCF with its H0.
+    within this process, tables of the species in memory, the SCF with its H0. Differences are over every
+    element of every block, in Ry (S: 1).
     """
-    ours = LCAOEngine(LCAOSettings(kspacing_inv_bohr=kspacing))
-    theirs = AbacusEngine(AbacusSettings(command=command, kspacing_inv_bohr=kspacing), ours.species)
-    print("crystal   H0: ABACUS  lcao  ratio   SCF: ABACUS  lcao  ratio   H0 max mean      H max mean       Ry")
-    for name in crystals or small_crystals():
-        crystal = small_crystals()[name]
-        timed(ours.h0, crystal, name)
-        h0, first = (timed(ours.h0, crystal, name)[1], timed(ours.scf, crystal, name))
+    recipe = {"kspacing_inv_bohr": kspacing, "scf_thr": scf_thr}
+    source = SpeciesSettings(source=species, lock=species_lock)
+    ours = LCAOEngine(LCAOSettings(**recipe), open_source(source, LCAOSettings()))
+    theirs = AbacusEngine(AbacusSettings(command=command, **recipe), ours.species)
+    made = small_crystals() | more_crystals()
+    print("crystal  atoms   H0: ABACUS  lcao  ratio   SCF: ABACUS  lcao  ratio  steps   ", end="")
+    print("S max mean       H0 max mean      H max mean")
+    for name in crystals or made:
+        crystal, id = made[name] if name in made else read_one(Path(name)), Path(name).stem
+        timed(ours.h0, crystal, id)
+        h0, first = (timed(ours.h0, crystal, id)[1], timed(ours.scf, crystal, id))
         with tempfile.TemporaryDirectory() as folder:
             spent = [children_s()]
-            theirs.h0(crystal, id=name, folder=Path(folder))
+            theirs.h0(crystal, id=id, folder=Path(folder))
             spent.append(children_s())
-            second = theirs.scf(crystal, id=name, folder=Path(folder))
+            second = theirs.scf(crystal, id=id, folder=Path(folder))
             spent.append(children_s())
         a, b = spent[1] - spent[0], spent[2] - spent[1]
-        errors = "  ".join(error(first[0], second, o) for o in ("h0", "hamiltonian"))
+        errors = "  ".join(error(first[0], second, o) for o in ("overlap", "h0", "hamiltonian"))
         times = f"{a:10.1f} {h0:5.2f} {a / h0:6.1f}  {b:11.1f} {first[1]:5.1f} {b / first[1]:6.1f}"
-        print(f"{name:8s}  {times}   {errors}", flush=True)
+        steps = "/".join(str(r.system.meta[0].scf_steps) for r in (second, first[0]))
+        print(f"{id:8s} {len(crystal):5d}   {times}  {steps:>5s}   {errors}", flush=True)
+
+
+def read_one(path: Path) -> Structure:
+    """Return the crystal of a file."""
+    ((_, crystal),) = load_structures([path])
+    if not isinstance(crystal, Structure):
+        raise crystal
+    return crystal
 
 
 def children_s() -> float:

@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
-import scipy.stats
 from numpy.typing import NDArray
 
 from nextham.core import BlockMatrix, LCAOSystem, Structure
@@ -255,10 +254,12 @@ def dos_distance(
         reference: as many.
         window_ev: lower and upper edge; at least one reference level lies between.
     """
+    from scipy.stats import wasserstein_distance  # costs every command that only needs bands a third of a second
+
     low, high = window_ev
     moved = (levels[np.isfinite(levels)].clip(low, high) for levels in (energies, reference))
     inside = np.count_nonzero((reference >= low) & (reference <= high))
-    return float(scipy.stats.wasserstein_distance(*moved) * np.isfinite(reference).sum() / inside)
+    return float(wasserstein_distance(*moved) * np.isfinite(reference).sum() / inside)
 
 
 def spin_orbit_shifts(energies: NDArray[np.float64], scalar: NDArray[np.float64]) -> NDArray[np.float64]:

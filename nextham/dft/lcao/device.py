@@ -24,7 +24,7 @@ class Cut:
 
 
 # A core works best on what stays in its cache, an accelerator on few large calls: each costs some 10 µs to start.
-_CPU: Final = Cut(edge_bohr=1.3, tile_orbitals=96, batch_values=0, xc_points=2**15, fermi_trials=1)
+_CPU: Final = Cut(edge_bohr=1.6, tile_orbitals=96, batch_values=0, xc_points=2**15, fermi_trials=1)
 _ACCELERATOR: Final = Cut(edge_bohr=2.0, tile_orbitals=512, batch_values=2**24, xc_points=2**21, fermi_trials=15)
 _LACKING: Final = ("ALLOC_FAILED", "can't allocate memory", "out of memory")
 
