@@ -25,10 +25,10 @@ def packed(costs: Sequence[float], *, capacity: float, most: int) -> list[list[i
         return []
     n = max(math.ceil(sum(costs) / capacity), math.ceil(len(costs) / most))
     chunks: list[list[int]] = [[] for _ in range(min(n, len(costs)))]
-    room = [(0.0, k) for k in range(len(chunks))]  # a heap: cost so far, number of the chunk
+    room = [(0.0, 0, k) for k in range(len(chunks))]  # a heap: cost and items so far, number of the chunk
     for item in sorted(range(len(costs)), key=lambda item: (-costs[item], item)):
-        cost, k = heapq.heappop(room)
+        cost, _, k = heapq.heappop(room)
         chunks[k].append(item)
         if len(chunks[k]) < most:
-            heapq.heappush(room, (cost + costs[item], k))
+            heapq.heappush(room, (cost + costs[item], len(chunks[k]), k))
     return sorted(sorted(chunk) for chunk in chunks)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from fake_engine import write_crystals
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from made_campaign import RESULTS, assignment, planned, run
 
@@ -33,6 +33,7 @@ costs = st.lists(st.floats(0, 1e4), min_size=1, max_size=60)
 
 
 @given(costs, st.floats(1, 1e5), st.integers(1, 20))
+@example([0.0, 0.0, 3.0], 1.0, 2)  # what cannot be read costs nothing
 def test_each_item_is_in_one_chunk_and_none_is_too_long_or_much_too_dear(costs, capacity, most):
     chunks = packed(costs, capacity=capacity, most=most)
     assert sorted(k for chunk in chunks for k in chunk) == list(range(len(costs)))
