@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from nextham.core import LCAOSystem, OrbitalBasis
@@ -19,6 +20,10 @@ from nextham.testing import magnetic, synthetic_system, zincblende
 
 # their doctests would be looked for under one name
 collect_ignore_glob = ["conftest.py", "*/conftest.py"]
+
+# The same examples at each run, however slow the machine; `pytest --hypothesis-profile default` looks for new ones.
+hypothesis.settings.register_profile("steady", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("steady")
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "abacus-runs"
 
