@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from nextham.campaign.assignment import Assignment
 from nextham.campaign.folder import CampaignFolder
 from nextham.campaign.settings import CampaignSettings, EngineSettings
+from nextham.campaign.source_settings import SourceSettings
 from nextham.console import first_problem
+from nextham.data.remote import located
 from nextham.data.settings import CheckSettings, SplitSettings, StoreSettings
 from nextham.dft.abacus.settings import AbacusSettings
 from nextham.dft.lcao.settings import LCAOSettings
@@ -21,106 +22,8 @@ from nextham.dft.settings import RecipeSettings, SpeciesSettings
 from nextham.dft.species.source import check_source, open_source
 from nextham.exceptions import InputError
 from nextham.model.settings import ModelSettings
-from nextham.structures.files import structure_files
-from nextham.structures.mp.fetch import asked_ids
-from nextham.structures.settings import CrystalSettings, MaterialsProjectSettings, PrepareSettings
 from nextham.studies import AblationSettings, CurveSettings, ElementSettings
 from nextham.train.settings import FitSettings, TrainSettings
-
-_ARCHIVES = (".tar", ".tar.xz", ".tar.gz")
-
-
-class SourceSettings(BaseModel):
-    """Where the dataset comes from."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["abacus-runs", "prototypes", "structures", "materials-project"] = Field(
-        default="abacus-runs",
-        description="abacus-runs: finished ABACUS runs are imported; prototypes: crystals are built on the spot, "
-        "structures: they are read from files, materials-project: they are fetched; and computed by the engine.",
-    )
-    paths: tuple[str, ...] = Field(
-        default=("examples/abacus-runs",),
-        description="Run folders, archives of them or structure files, or folders that hold them; not for prototypes.",
-    )
-    crystals: CrystalSettings = Field(
-        default_factory=CrystalSettings, description="Which crystals are built where kind is prototypes."
-    )
-    materials_project: MaterialsProjectSettings = Field(
-        default_factory=MaterialsProjectSettings, description="What is fetched where kind is materials-project."
-    )
-    prepare: PrepareSettings = Field(
-        default_factory=PrepareSettings,
-        description="What is done to structures before they are computed.",
-    )
-    chunk_size: int = Field(
-        default=64, ge=1, description="Structures per job, at most; campaign.chunk_minutes makes jobs of equal length."
-    )
-
-    @property
-    def built(self) -> bool:
-        """Whether the crystals have to be made before they can be planned: they come to RESULTS/crystals.extxyz.
-
-        They are built or fetched, or read from files and then reduced, filtered or perturbed.
-        """
-        if self.kind == "structures":
-            return self.prepare != PrepareSettings()
-        return self.kind != "abacus-runs"
-
-    def items(self) -> list[str]:
-        """Return what the source names, each once: runs or structure files sorted, ids of crystals, lists of ids.
-
-        Raises:
-            InputError: if a path does not exist or holds nothing of the kind, or no crystal is named.
-        """
-        if self.kind == "prototypes":
-            return self._ids()
-        if self.kind == "materials-project":
-            asked_ids(self.materials_project)  # refuses what cannot be asked
-            return sorted(self.materials_project.ids_from)
-        if self.kind == "structures":
-            try:
-                return sorted(map(str, structure_files(self.paths)))
-            except InputError as error:
-                raise InputError(f"source.paths: {error}") from None
-        found: list[str] = []
-        for path in map(Path, self.paths):
-            if not path.exists():
-                raise InputError(f"source.paths: there is no {path}")
-            here = [path] if _is_run(path) else sorted(p for p in path.iterdir() if _is_run(p))
-            if not here:
-                raise InputError(f"source.paths: {path} holds no abacus runs")
-            found += [str(p) for p in here]
-        return sorted(set(found))
-
-    def asked(self) -> str:
-        """Return what `nextham structures` is asked for, as one line of JSON."""
-        keys = {"kind", "paths", "crystals", "materials_project", "prepare"}
-        return self.model_dump_json(exclude_unset=True, include=keys)
-
-    def _ids(self) -> list[str]:
-        ids = self.crystals.ids()
-        if not ids and not self.crystals.decorate:
-            raise InputError("source.crystals.prototypes is empty; name crystals, e.g. {B3: {GaAs: 5.653}}")
-        return ids
-
-    def listing(self) -> str:
-        """Return a hash of names, sizes and times of the files, none of which is read; of prototypes, of their ids.
-
-        Raises:
-            InputError: as of items.
-        """
-        digest = hashlib.sha256()
-        for name in self.items():
-            paths = [] if self.kind == "prototypes" else [Path(name), Path(name, "abacus_scf")]
-            states = [path.stat() for path in paths if path.exists()]
-            digest.update(f"{name} {[(state.st_size, state.st_mtime_ns) for state in states]}\n".encode())
-        return digest.hexdigest()
-
-
-def _is_run(path: Path) -> bool:
-    return (path / "abacus_scf").is_dir() or path.name.endswith(_ARCHIVES)
 
 
 class BenchmarkSettings(BaseModel):
@@ -201,6 +104,17 @@ class Config(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _check_stores(self) -> Self:
+        results = Path(self.results).resolve()
+        for place in map(located, self.source.paths if self.source.kind == "stores" else ()):
+            if isinstance(place, Path) and results in (place.resolve(), *place.resolve().parents):
+                raise ValueError(
+                    f"source.paths has {place}, which is in the results folder, where this workflow replaces it; "
+                    "choose other results"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _check_species(self) -> Self:
         check_source(self.species, self._recipe)
         filters = self.source.prepare.filters
@@ -278,7 +192,7 @@ class Config(BaseModel):
         """
         names = EngineSettings.model_fields
         settings = EngineSettings.model_construct(**{name: getattr(self, name) for name in names})
-        engine = "" if self.source.kind == "abacus-runs" else self.engine
+        engine = self.engine if self.source.computed else ""
         return Assignment(CampaignFolder(Path(self.results)), engine, settings, self.campaign, self.source.chunk_size)
 
     def species_sha256(self) -> str:
@@ -287,7 +201,7 @@ class Config(BaseModel):
         Raises:
             InputError: if a folder or its lock is missing or broken.
         """
-        return "" if self.source.kind == "abacus-runs" else open_source(self.species, self._recipe).sha256
+        return open_source(self.species, self._recipe).sha256 if self.source.computed else ""
 
 
 def json_schema() -> str:

@@ -142,8 +142,9 @@ def load_settings(cls: type[Settings], text: str | None) -> Settings:
     """
     if not text:
         return cls()
-    where = text if "\n" not in text and "{" not in text else "the given settings"
-    values = read_yaml(Path(text), "settings file") if where == text else _parsed(text, where)
+    written_out = any(mark in text for mark in ("{", ": ", "\n"))
+    where = "the given settings" if written_out else text
+    values = _parsed(text, where) if written_out else read_yaml(Path(text), "settings file")
     try:
         return cls.model_validate(values)
     except ValidationError as error:

@@ -95,3 +95,7 @@ def test_settings_from_a_file(tmp_path):
     path.write_text("graph:\n  cutoff_ang: 3\n")
     assert load_settings(Outer, str(path)).graph.cutoff_ang == 3
     assert load_settings(Outer, None) == Outer()
+
+
+def test_settings_written_out_need_no_braces():
+    assert load_settings(Inner, "cutoff_ang: 3").cutoff_ang == 3

@@ -187,6 +187,8 @@ def elements_of(entry: Entry) -> tuple[str, ...]:
     >>> from nextham.data.ledger import Entry
     >>> [elements_of(Entry(id=id, stage="scf", ok=False)) for id in ("GaAs-B3-0", "mp-149", "BaF2-fl-1")]
     [('As', 'Ga'), (), ('Ba', 'F')]
+    >>> elements_of(Entry(id="mp-149", stage="scf", ok=False, facts={"formula": "Si2"}))
+    ('Si',)
     """
     text = str(entry.facts.get("formula", "") or entry.id.partition("-")[0])
     parts = re.findall(r"([A-Z][a-z]?)\d*", text)

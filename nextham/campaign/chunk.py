@@ -173,7 +173,7 @@ class _ChunkJob:
         place = self.runs / item.id
         limit = DiskLimit(self.folder, self.settings.disk_gb)
         call = partial(_start, limit, item.id, place, self.work.call(item, place))
-        return Job(item.id, call, self._saved(item))
+        return Job(item.id, call, self._saved(item), item.crystal.formula if item.crystal else "")
 
     def _saved(self, item: Item) -> Saved:
         return Saved(self.runs / item.id, item.id, self.work.rules, partial(self.work.key, item))

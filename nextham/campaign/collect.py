@@ -27,6 +27,7 @@ class Job:
     id: str
     make: Callable[[], RunResult]
     saved: Saved | None = None  # where its outcome is kept until the store is written
+    formula: str = ""  # of the crystal, where it is known before it is computed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,14 +137,18 @@ def outcomes(work: Waiting, rules: Rules) -> Generator[Outcome, None, None]:
         if isinstance(found, str):
             useless[id] = found
         else:
-            del left[id]
-            yield found
+            yield _told(left.pop(id), found)
     waiting = list(left.values())
     with Workers([partial(_outcome, job, rules) for job in waiting], work.workers, apart=work.apart) as made:
         for k, result in track(made, rules.stage, total=len(waiting)):
             id = waiting[k].id
             outcome = lost(id, rules.stage, result) if isinstance(result, Died) else result
-            yield outcome.noted(computed_again=useless[id]) if id in useless else outcome
+            yield _told(waiting[k], outcome.noted(computed_again=useless[id]) if id in useless else outcome)
+
+
+def _told(job: Job, outcome: Outcome) -> Outcome:
+    """Return an outcome that tells the formula of a failure, so that it counts in the yields of its elements."""
+    return outcome if outcome.entry.ok or not job.formula else outcome.noted(formula=job.formula)
 
 
 def _outcome(job: Job, rules: Rules) -> Outcome:
@@ -161,7 +166,7 @@ def written(outcome: Outcome, writer: StoreWriter, stage: str) -> Entry:
     if record is None:
         return outcome.entry
     refused = attempt(record.id, stage, lambda: writer.add_record(record))
-    return refused or outcome.entry
+    return outcome.entry if refused is None else Outcome(refused).noted(formula=record.structure.formula).entry
 
 
 def _forget(jobs: Sequence[Job]) -> None:

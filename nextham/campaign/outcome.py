@@ -13,7 +13,7 @@ from nextham.core import OPERATORS
 from nextham.data.checks import certify
 from nextham.data.ledger import Entry
 from nextham.data.record import Record, encode
-from nextham.dft.engine import Attempt, Cause, RunError, RunResult
+from nextham.dft.engine import Cause, RunError, RunResult
 from nextham.exceptions import CheckError, NexthamError, WriteError, reason_of
 from nextham.workers import Died
 
@@ -53,11 +53,14 @@ _LASTING: Final = (Cause.UNCONVERGED.value, Cause.NOT_FINITE.value)
 
 def finish(id: str, make: Callable[[], RunResult], rules: Rules) -> Outcome:
     """Make one structure's system, check it and encode it."""
-    found = attempt(id, rules.stage, lambda: _record(make(), rules))
-    if isinstance(found, Entry):
-        return Outcome(found)
-    record, attempts = found
-    return Outcome(Entry(id=id, stage=rules.stage, ok=True, facts=_facts(record), attempts=attempts), record)
+    result = attempt(id, rules.stage, make)
+    if isinstance(result, Entry):
+        return Outcome(result)
+    record = attempt(id, rules.stage, lambda: _record(result, rules))
+    if isinstance(record, Entry):
+        return Outcome(record).noted(formula=result.system.structure().formula)
+    entry = Entry(id=id, stage=rules.stage, ok=True, facts=_facts(record), attempts=result.attempts)
+    return Outcome(entry, record)
 
 
 def attempt(id: str, stage: str, call: Callable[[], Made]) -> Made | Entry:
@@ -93,10 +96,10 @@ def lost(id: str, stage: str, died: Died) -> Outcome:
     return Outcome(_failure(id, stage, Cause.CRASHED, text))
 
 
-def _record(result: RunResult, rules: Rules) -> tuple[Record, tuple[Attempt, ...]]:
+def _record(result: RunResult, rules: Rules) -> Record:
     system, settings = result.system, rules.settings
     certificate = certify(system, settings=settings.checks, levels=result.levels, required=rules.required)
-    return encode(system, settings.store, certificate=certificate), result.attempts
+    return encode(system, settings.store, certificate=certificate)
 
 
 def _failure(id: str, stage: str, cause: str, message: str, log_tail: str = "") -> Entry:

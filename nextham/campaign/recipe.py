@@ -122,4 +122,4 @@ def check_version(folder: CampaignFolder, engine: str, version: str, *, mixed: b
 
 
 def _text(value: object) -> str:
-    return "unset" if value is None else json.dumps(value).strip('"')
+    return "unset" if value is None else json.dumps(value).strip('"') or "none"

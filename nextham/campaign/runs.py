@@ -202,7 +202,8 @@ def _job(engine: Engine, found: Found, folder: Path, rules: Rules) -> Job:
         return Job(id, partial(refuse, crystal))
     compute = engine.h0 if rules.stage == Task.H0 else engine.scf
     saved = Saved(folder, id, rules, partial(engine.fingerprint, crystal, id=id))
-    return Job(id, partial(with_origin, partial(compute, crystal, id=id, folder=folder), found.origin), saved)
+    call = partial(with_origin, partial(compute, crystal, id=id, folder=folder), found.origin)
+    return Job(id, call, saved, crystal.formula)
 
 
 def with_origin(compute: Callable[[], RunResult], origin: tuple[str, str]) -> RunResult:

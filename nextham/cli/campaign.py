@@ -41,8 +41,11 @@ def plan(
 ) -> None:
     """Read the structures, estimate what each costs, and divide them into chunks of about equal length."""
     from nextham.campaign.folder import write_json
+    from nextham.exceptions import InputError
 
     chosen = _config(results, config)
+    if chosen.source.kind == "stores":
+        raise InputError("source.kind is stores: these are finished, so there is nothing to plan; run the workflow")
     work = chosen.work()
     source = [str(work.folder.crystals)] if chosen.source.built else chosen.source.items()
     found = work.make_plan(source)

@@ -113,6 +113,8 @@ def _tell_contents(runs: list[PublishedRun], as_json: bool) -> None:
         except NexthamError as error:
             n_failed += 1
             typer.echo(f"failed: {error}", err=True)
+    if not found:
+        raise NexthamError(f"none of {len(runs)} files can be opened")
     if as_json:
         typer.echo(json.dumps({name: vars(contents) for name, contents in found.items()}, indent=1))
         return

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from nextham.config import SourceSettings
+    from nextham.campaign.source_settings import SourceSettings
     from nextham.structures.mp.fetch import Fetched
     from nextham.structures.settings import FilterSettings, MaterialsProjectSettings
     from nextham.structures.sourced import Gathered
@@ -119,7 +119,7 @@ def structures(  # noqa: PLR0913, PLR0917  (options)
 
     Example: nextham structures crystals/ --settings "prepare: {primitive: true, unique: true}" -o set.extxyz
     """
-    from nextham.config import SourceSettings
+    from nextham.campaign.source_settings import SourceSettings
     from nextham.console import load_settings
     from nextham.files import whole
     from nextham.structures.prepare import prepared

@@ -108,7 +108,7 @@ class Ranged(WrapperStore[FsspecStore]):
             self._moved(len(found))
         wanted = _length(byte_range)
         if wanted is not None and len(found) > wanted:  # all of the file: no parts are to be had
-            _tell_once(self.place.host)
+            _tell_once(self.place.host, self._kept is not None)
             self._limit = _KEPT_WHOLE_BYTES
             self._keep((key, None), found)
             return _part(found, byte_range)
@@ -148,11 +148,9 @@ def _part(content: bytes, byte_range: ByteRequest | None) -> bytes:
 
 
 @cache
-def _tell_once(host: str) -> None:
-    print(  # noqa: T201
-        f"{host} gives whole files only, so each part that is read costs its file; nextham download is faster",
-        file=sys.stderr,
-    )
+def _tell_once(host: str, downloading: bool) -> None:
+    faster = "all of the dataset may come sooner than a part" if downloading else "nextham download is faster"
+    print(f"{host} gives whole files only, so each part that is read costs its file; {faster}", file=sys.stderr)  # noqa: T201
 
 
 @cache

@@ -187,15 +187,23 @@ def merge_stores(
     """Write the structures of several stores into one, number by number as they are stored.
 
     Raises:
-        InputError: if two stores hold one id, or differ in H0 definition or in an element's basis.
+        InputError: if two stores hold one id, or differ in H0 definition or in an element's basis, or if the numbers of
+            a structure are not those that were written.
     """
     stores = [Store(path) for path in paths]
-    records = (record for store in stores for record in store.records())
+    records = (_proven(record, store) for store in stores for record in store.records())
     with StoreWriter(out, settings=settings, overwrite=overwrite) as writer:
         for record in track(records, f"packing {out}", total=sum(map(len, stores))):
             writer.add_record(record)
         for entry in (entry for store in stores if store.ledger for entry in store.ledger.entries()):
             writer.ledger.add(entry)
+
+
+def _proven(record: Record, store: Store) -> Record:
+    sealed = store.checksum(record.id)
+    if sealed and record.sha256 != sealed:  # else the new store would vouch for them
+        raise InputError(f"{store.path}: the numbers of {record.id} are not those that were written; fetch it again")
+    return record
 
 
 def read_about(path: Location) -> dict[str, Any]:

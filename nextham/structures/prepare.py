@@ -12,7 +12,7 @@ from nextham.console import track
 from nextham.core import Structure
 from nextham.exceptions import InputError, NexthamError
 from nextham.structures.files import Found
-from nextham.structures.matching import duplicates
+from nextham.structures.matching import DUPLICATE, duplicates
 from nextham.structures.perturb import copies
 from nextham.structures.settings import FilterSettings, PrepareSettings
 from nextham.structures.sourced import Gathered, LeftOut, Sourced
@@ -21,7 +21,6 @@ Orbitals = Mapping[str, int]  # element: orbitals of an atom; an element that ha
 
 UNREADABLE: Final = "unreadable"
 SAME_ID: Final = "same id"
-DUPLICATE: Final = "duplicate"
 
 
 def gathered(found: Iterable[Found]) -> Gathered:

@@ -43,6 +43,7 @@ def test_a_chunk_becomes_a_store_with_its_ledger():
     assert sorted(store.ids) == ["a", "b"]
     causes = {id: entry.cause for id, entry in store.ledger.last().items()}
     assert causes == {"a": "", "b": "", "c-unconverged": "unconverged"}
+    assert store.ledger.last()["c-unconverged"].facts["formula"] == "AsGa"  # its id does not tell its elements
     assert not list(Path("results/campaign/runs").rglob("finished.npz"))
     assert states(plan) == {"a": "stored", "b": "stored", "c-unconverged": "quarantined"}
 

@@ -29,16 +29,19 @@ def test_each_kind_of_failure_is_counted_and_the_rest_goes_on(tmp_path, example)
         Job("surprise", fail(KeyError("EFERMI"))),
         Job("good", lambda: RunResult(system.with_meta(id="good"))),
         Job("torn", lambda: RunResult(system.with_meta(id="torn", converged=False))),
+        Job("known", fail(RunError(Cause.UNCONVERGED, "known: it did not converge")), formula="As2Ga2"),
     ]
     summary = collect(jobs, Target(tmp_path / "store"), Rules("scf", DatasetSettings()))
     assert summary.stored == ("good",)
-    assert summary.causes == {"crashed": 1, "bad-input": 1, "unexpected": 1, "converged": 1}
+    assert summary.causes == {"crashed": 1, "bad-input": 1, "unexpected": 1, "converged": 1, "unconverged": 1}
     entries = {entry.id: entry for entry in summary.failed}
     assert entries["crashed"].log_tail == "last words"
     assert entries["surprise"].message == (
         "surprise: unexpected KeyError: 'EFERMI'; please report it with the log tail"
     )
     assert "KeyError" in entries["surprise"].log_tail
+    formulas = {id: entry.facts["formula"] for id, entry in entries.items() if "formula" in entry.facts}
+    assert formulas == {"torn": "BeS", "known": "As2Ga2"}  # as far as the crystal is known
     ledger = Store(tmp_path / "store").ledger
     assert ledger is not None
     assert len(list(ledger.entries())) == len(jobs)

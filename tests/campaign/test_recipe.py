@@ -36,6 +36,7 @@ def refusal(**config):
         ({"checks": {"band_tolerance_ev": 0.01}}, "checks.band_tolerance_ev was 0.0001 and is now 0.01"),
         ({"store": {"fraction_bits": None}}, "store.fraction_bits was 34 and is now unset"),
         ({"engine": "abacus", "species": {"source": "embedded"}}, "engine was lcao and is now abacus"),
+        ({"source": {"kind": "abacus-runs"}}, "engine was lcao and is now none"),
     ],
 )
 def test_what_numbers_follow_from_is_refused_with_finished_chunks(place, config, words):

@@ -110,7 +110,7 @@ def test_what_did_not_converge_is_remembered_after_an_interruption_only():
     assert [(entry.id, entry.cause, entry.log_tail) for entry in summary.failed] == [
         ("c-unconverged", "unconverged", "drho 0.1")
     ]
-    assert facts("c-unconverged") == {"read_back": True}
+    assert facts("c-unconverged") == {"read_back": True, "formula": "AsGa"}
     assert not Path("runs").exists()
     assert "c-unconverged" in run("again")[1]
 

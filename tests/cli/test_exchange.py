@@ -102,6 +102,12 @@ def test_a_dry_run_tells_what_files_hold(app, files, tmp_path):
     assert "2 of 3 files" in call(app, "import-published", files, "-o", tmp_path / "store", "--dry-run")
 
 
+def test_a_dry_run_of_bad_files_alone_fails(app, tmp_path):
+    (tmp_path / "x.pth").write_text("no")
+    words = ("import-published", tmp_path / "x.pth", "-o", tmp_path / "store", "--dry-run")
+    assert call(app, *words, fails=NexthamError) == "none of 1 files can be opened"
+
+
 def test_what_is_asked_wrongly(app, files, tmp_path):
     asked = ("import-published", files / "mp-1.pth", files / "mp-2.pth", "-o", tmp_path / "store")
     assert "--id names one structure, but 2 files are given" in call(app, *asked, "--id", "x", fails=InputError)

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from serving import Fault, Served, serving
 
-from nextham.data import remote, transfer
+from nextham.data import ranged, remote, transfer
 from nextham.data.download import Request, download
 from nextham.data.patience import Patience
 from nextham.data.selection import Selection
@@ -114,10 +114,14 @@ def test_a_connection_that_always_breaks_off_brings_it_in_pieces(server: Served,
 def test_no_parts_of_files(
     server: Served, source: Store, tmp_path: Path, selection: Selection, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    ranged._tell_once.cache_clear()
     server.ranges = False
     server.faults = [Fault(NUMBERS, 1, cut=0.6)]
     attempt(server, tmp_path / "out", selection)
     assert_right(tmp_path / "out", source, selection)
+    said = capfd.readouterr().err
+    assert ("127.0.0.1 gives whole files only" in said) == (selection is PART)
+    assert "nextham download is faster" not in said
 
 
 @pytest.mark.slow

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import zarr
 
 from nextham.core import OrbitalBasis
 from nextham.data.settings import StoreSettings
-from nextham.data.store import Store, StoreWriter
+from nextham.data.store import Store, StoreWriter, merge_stores
 from nextham.data.verify import verify
 from nextham.exceptions import InputError
 from nextham.testing import synthetic_system, zincblende
@@ -41,3 +42,13 @@ def test_two_processes_find_the_same(store: Store) -> None:
     one, two = verify(Store(store.path)), verify(Store(store.path), jobs=2)
     assert one == two
     assert [problem.split("zarr")[0][-12:] for problem in one] == ["shard-00000."] * 3 + ["shard-00001."] * 2
+
+
+def test_packing_does_not_vouch_for_other_numbers(store: Store, tmp_path: Path) -> None:
+    shard = zarr.open_group(store.path / "shard-00000.zarr", mode="r+")
+    values = shard["h0"][:]
+    values[-1] += 1
+    shard["h0"][:] = values  # the checksums of its chunks agree
+    with pytest.raises(InputError, match="the numbers of b are not those that were written; fetch it again"):
+        merge_stores([store.path], tmp_path / "all")
+    assert not (tmp_path / "all").exists()

@@ -298,6 +298,9 @@ def test_wrong_shapes_and_types(fields, tmp_path):
     assert "has an edge of atom 7, but 2 positions" in refusal(
         changed(fields, source=torch.full_like(fields[13], 7)), path, Cause.BAD_INPUT
     )
+    assert "two element symbols for each edge" in refusal(
+        changed(fields, names=[7] * len(fields[15])), path, Cause.BAD_INPUT
+    )
     names = [("Al", "Xx") if pair == ("Al", "Sb") else pair for pair in fields[15]]
     assert "calls atom 1" in refusal(changed(fields, names=names), path, Cause.BAD_INPUT)
     names = [tuple("Xx" if s == "Sb" else s for s in pair) for pair in fields[15]]

@@ -13,11 +13,14 @@ import yaml
 from running_snakemake import ROOT, change, snakemake
 
 from nextham.config import Config, json_schema
+from nextham.core import OrbitalBasis
 from nextham.data.ledger import Ledger
 from nextham.data.store import Store
+from nextham.data.writer import StoreWriter
 from nextham.dft.species.source import embedded_species
 from nextham.exceptions import InputError
 from nextham.model.settings import ModelSettings
+from nextham.testing import synthetic_system, zincblende
 
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.json"
 
@@ -283,9 +286,45 @@ def test_the_materials_project_is_a_source(default):
     assert sum(row["n"] for row in rows.values()) == 2
 
 
+def test_finished_stores_are_a_source(default):
+    """Nothing is planned or computed: what was imported elsewhere is packed, split and looked at."""
+    basis = OrbitalBasis.parse("Ga:1s1p As:1s1p")
+    systems = [
+        synthetic_system(zincblende(rattle_ang=0.02 * k), basis, id=f"mp-{k}", cutoff_ang=4.0, seed=k) for k in range(6)
+    ]
+    for name, part in (("a", systems[:4]), ("b", systems[4:])):
+        with StoreWriter(default / name) as writer:
+            for system in part:
+                writer.add(system)
+    values = yaml.safe_load((default / "config.yaml").read_text())
+    values["source"] = {"kind": "stores", "paths": ["a", f"file://{default}/b"]}
+    (default / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    plan = snakemake(default, "-n")
+    assert plan.returncode == 0, plan.stdout + plan.stderr
+    jobs = dict(re.findall(r"^(\w+)\s+(\d+)$", plan.stdout, re.M))
+    assert {"dataset", "split", "train", "predict", "score", "report_page", "all"} <= set(jobs)
+    assert not {"crystals", "plan", "chunk"} & set(jobs)
+    done = snakemake(default, "--cores", "1", "dataset_only")
+    assert done.returncode == 0, done.stdout + done.stderr
+    dataset = Store(default / "results" / "dataset")
+    assert dataset.ids == tuple(f"mp-{k}" for k in range(6))
+    assert dataset.checksum("mp-5") == Store(default / "b").checksum("mp-5")
+    assert "nothing to be done" in snakemake(default, "-n", "dataset_only").stdout.lower()
+    with StoreWriter(default / "b", overwrite=True) as writer:
+        writer.add(systems[5])
+    assert "dataset" in snakemake(default, "-n", "dataset_only", "-q", "rules").stdout
+
+
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [
+        ({"kind": "stores"}, "source.paths: examples/abacus-runs does not exist"),
+        ({"kind": "stores", "paths": ["."]}, "source.paths: . is not a store: it has no store.json"),
+        ({"kind": "stores", "paths": ["ftp://x/y"]}, "ftp://x/y: ftp is not a way to a store; there are file, http"),
+        (
+            {"kind": "stores", "paths": ["results/dataset"]},
+            "source.paths has results/dataset, which is in the results folder, where this workflow replaces it",
+        ),
         ({"kind": "materials-project"}, "the query is empty, which would be the whole Materials Project"),
         (
             {"kind": "materials-project", "materials_project": {"ids_from": ["nowhere.txt"]}},

@@ -1,4 +1,5 @@
 # Prototypes, the Materials Project, structure files or finished runs -> a plan -> checked stores, one per chunk -> the dataset and its split.
+# Finished stores -> the dataset at once.
 # Jobs of chunks may be killed anywhere: what they had finished is theirs again when they are run again.
 # One workflow at a time works in a results folder: its lock ends with its process.
 
@@ -69,24 +70,41 @@ rule chunk:
         "nextham campaign compute {params.results:q} {wildcards.chunk} --cores {threads} 2>&1 | tee {log:q}"
 
 
-rule dataset:
-    input:
-        lambda wildcards: (
-            [
-                *checkpoints.plan.get().output,
-                *expand(f"{OUT}/chunks/{{chunk}}.json", chunk=PLAN),
-            ]
-        ),
-    output:
-        directory(f"{OUT}/dataset"),
-    log:
-        f"{OUT}/logs/dataset.log",
-    params:
-        stage_version=1,
-        results=lambda wildcards: OUT,
-        settings=cfg.section("store"),
-    shell:
-        "nextham campaign pack {params.results:q} -o {output:q} 2>&1 | tee {log:q}"
+if cfg.source.kind == "stores":
+
+    rule dataset:
+        output:
+            directory(f"{OUT}/dataset"),
+        log:
+            f"{OUT}/logs/dataset.log",
+        params:
+            stage_version=1,
+            listing=LISTING,
+            stores=cfg.source.items(),
+            settings=cfg.section("store"),
+        shell:
+            "nextham pack {params.stores:q} -o {output:q} --settings {params.settings:q} 2>&1 | tee {log:q}"
+
+else:
+
+    rule dataset:
+        input:
+            lambda wildcards: (
+                [
+                    *checkpoints.plan.get().output,
+                    *expand(f"{OUT}/chunks/{{chunk}}.json", chunk=PLAN),
+                ]
+            ),
+        output:
+            directory(f"{OUT}/dataset"),
+        log:
+            f"{OUT}/logs/dataset.log",
+        params:
+            stage_version=1,
+            results=lambda wildcards: OUT,
+            settings=cfg.section("store"),
+        shell:
+            "nextham campaign pack {params.results:q} -o {output:q} 2>&1 | tee {log:q}"
 
 
 rule split:

@@ -210,7 +210,8 @@ def _pairs(path: Path, source: Any, target: Any, n_edges: int, n_atoms: int) -> 
 
 def _numbers(path: Path, names: Any, pairs: NDArray[np.int64], n_atoms: int) -> NDArray[np.int64]:
     """Atomic numbers, of the two symbols that stand beside each edge."""
-    if not isinstance(names, list | tuple) or len(names) != len(pairs) or any(len(two) != 2 for two in names):
+    listed = isinstance(names, list | tuple) and len(names) == len(pairs)
+    if not listed or any(not isinstance(two, list | tuple) or len(two) != 2 for two in names):
         raise _refused(path, f"does not have two element symbols for each edge; {_AGAIN}")
     found: dict[int, str] = {}
     for ends, symbols in zip(pairs.tolist(), names, strict=True):
