@@ -203,10 +203,12 @@ def run(app: object, name: str) -> None:
     """Run a typer app; what a user can mend becomes one sentence on standard error and exit status 1.
 
     OpenBLAS gets one thread unless the user says otherwise: the matrices of one structure are small, the work
-    is parallel over structures, and threads that wait for a busy core slow eigenproblems down fifty times.
+    is parallel over structures, and threads that wait for a busy core slow eigenproblems down fifty times. Threads of
+    OpenMP sleep while they wait: spinning, two of them take forty times as long over a training step on a busy machine.
     """
     if not any(os.environ.get(name) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")):
         os.environ["OPENBLAS_NUM_THREADS"] = "1"  # read when numpy is first imported, inside a command
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is first imported
     warnings.showwarning = lambda message, *_, **__: print(f"{name}: warning: {message}", file=sys.stderr)  # noqa: T201
     try:
         app()  # type: ignore[operator]

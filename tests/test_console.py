@@ -99,3 +99,13 @@ def test_settings_from_a_file(tmp_path):
 
 def test_settings_written_out_need_no_braces():
     assert load_settings(Inner, "cutoff_ang: 3").cutoff_ang == 3
+
+
+@pytest.mark.parametrize(("chosen", "policy"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_sleep_while_they_wait_unless_told_otherwise(monkeypatch, chosen, policy):
+    monkeypatch.setenv("OMP_WAIT_POLICY", chosen or "")
+    if chosen is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    seen = []
+    run(lambda: seen.append(os.environ["OMP_WAIT_POLICY"]), "nextham")
+    assert seen == [policy]
