@@ -99,21 +99,21 @@ def main(
                 flush=True,
             )
     if plot:
-        draw({how: np.array(rows) for how, rows in found.items()}, plot)
+        draw({how: np.array(rows) for how, rows in found.items()}, plot, wall=device.startswith("cuda"))
 
 
-def draw(found: dict[str, np.ndarray], path: Path) -> None:
-    """Draw seconds and memory against atoms."""
+def draw(found: dict[str, np.ndarray], path: Path, *, wall: bool) -> None:
+    """Draw seconds (of the CPU, unless wall) and memory against atoms."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     time_axes, memory_axes = figure.subplots(1, 2)
     for (how, rows), colour in zip(found.items(), ("#d55e00", "#0072b2"), strict=True):
-        atoms, _, seconds, _, mb, _ = rows.T
+        atoms, seconds, mb = rows.T[[0, 2 if wall else 3, 4]]
         time_axes.loglog(atoms, seconds, "o-", color=colour, label=how)
         memory_axes.loglog(atoms, np.maximum(mb, 1), "o-", color=colour, label=how)
     time_axes.loglog(atoms, atoms * seconds[-1] / atoms[-1], "--", color="0.5", label="linear in atoms")
-    time_axes.set(xlabel="atoms", ylabel="seconds", title="Network, one prediction")
+    time_axes.set(xlabel="atoms", ylabel="seconds" if wall else "CPU seconds", title="Network, one prediction")
     memory_axes.set(xlabel="atoms", ylabel="MB", title="Memory beside the system's")
     for axes in (time_axes, memory_axes):
         axes.grid(alpha=0.3)

@@ -161,7 +161,9 @@ def line(what: str, made: Training, names: tuple[str, ...], limit: float, share:
     """Print one row of ``throughput``."""
     call = gradients(made, names, share=share)
     work, edges, device = gflop(call), n_edges(made, names), made.ranks.device.type
-    spent, memory = seconds(call), peak_mb(call, device)
+    spent = seconds(call)
+    made.network.zero_grad()  # the profiler sees no end of what was there before it
+    memory = peak_mb(call, device)
     print(
         f"{what:28s}{len(names):4d}{edges:7d}{spent / len(names):11.3f}{1e6 * spent / edges:9.0f}{work:9.1f}"
         f"{work / spent:9.0f}{100 * work / spent / limit:6.0f} {memory:9.0f}",

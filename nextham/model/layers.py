@@ -143,6 +143,11 @@ def envelope(distance: Tensor, cutoff_ang: float) -> Tensor:
     return 1 - 28 * x**6 + 48 * x**7 - 21 * x**8
 
 
+def presence(amplitude: Tensor, floor: float) -> Tensor:
+    """Return how much a pair with this amplitude of the overlap counts: 0 without overlap, 1/2 at the floor, then 1."""
+    return amplitude**2 / (amplitude**2 + floor**2)
+
+
 def interval_shares(distance: Tensor, borders_ang: tuple[float, ...]) -> Tensor:
     """Return the share (n, n_intervals) that each interval has of a distance; the shares add up to one.
 

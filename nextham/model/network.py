@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,11 +22,14 @@ from nextham.model.layers import (
     on_scalars,
     per_interval,
     perceptron,
+    presence,
     sum_into,
 )
 from nextham.model.settings import ModelSettings
 from nextham.model.statistics import AMPLITUDE_FLOOR, Statistics
 from nextham.model.vocabulary import Vocabulary
+
+_LEAST: Final = 1e-6  # overlap below which the correction fades: H0, which it is made of, does not vanish with S
 
 
 class Output(NamedTuple):
@@ -100,8 +103,7 @@ class NextHAM(nn.Module):
         element = self.element(batch.element)
         ends = [element.index_select(0, batch.edge_i), element.index_select(0, batch.edge_j)]
         overlap = torch.cat([batch.hopping.amplitude] * 2)
-        present = overlap**2 / (overlap**2 + AMPLITUDE_FLOOR**2)
-        fade = envelope(batch.length, self.settings.graph_cutoff_ang) * present
+        fade = envelope(batch.length, self.settings.graph_cutoff_ang) * presence(overlap, AMPLITUDE_FLOOR)
         invariants = torch.cat([self.radial(batch.length), *ends], dim=1)
         return Edges(batch.edge_i, batch.edge_j, self.frame(batch.wigner), fade, invariants)
 
@@ -135,7 +137,8 @@ class NextHAM(nn.Module):
             pair = self.edge_invariants(torch.cat([pair, *ends, edges.invariants], dim=1))
         f_own, i_own = (t.index_select(0, batch.onsite_atoms) for t in (x, own))
         f, i = self._of_pairs(batch, leave(e, edges.turn)), self._of_pairs(batch, pair)
-        fade = envelope(batch.length[: len(batch.hopping.amplitude)], self.settings.correction_cutoff_ang)
+        overlap = batch.hopping.amplitude
+        fade = envelope(batch.length[: len(overlap)], self.settings.correction_cutoff_ang) * presence(overlap, _LEAST)
         onsite = _blocks(batch.onsite, self.onsite_readout(batch.onsite, (f_own, f_own), (i_own, i_own)), None)
         hopping = _blocks(batch.hopping, self.hopping_readout(batch.hopping, f, i), fade)
         values, index = zip(*onsite, *hopping, strict=True)

@@ -20,6 +20,7 @@ from nextham.physics.bloch import bloch_sum
 
 FLOOR: Final = 3e-3
 _PASSES: Final = 5
+_REACH: Final = 1.5  # of a damped matrix, in units of the farthest listed pair; what is beyond is below 1e-8 eV
 _BATCH_ELEMENTS: Final = 2**23  # complex numbers per batch of k points
 
 
@@ -30,7 +31,7 @@ def damped(system: LCAOSystem, correction: BlockMatrix, *, floor: float = FLOOR,
     where the orbitals are independent, and where they are not the Hamiltonian goes back to the one that is corrected.
     Only pairs with an overlap are kept, which leaks a little into those directions again; each pass leaves less of it.
     Linear, Hermitian, invariant to the energy shift, equivariant: it depends on S alone. Costs one
-    eigenproblem of S(k) for each point of the coarsest mesh that tells all listed cells apart.
+    eigenproblem of S(k) for each point of a mesh that tells the cells apart where a damped matrix is not zero.
 
     Args:
         system: one structure with its overlap.
@@ -61,9 +62,13 @@ def damped(system: LCAOSystem, correction: BlockMatrix, *, floor: float = FLOOR,
 
 
 def _mesh(system: LCAOSystem) -> tuple[int, int, int]:
-    """Return how many k points along each axis tell apart all cells within reach of a listed pair."""
+    """Return how many k points along each axis tell apart all cells within reach.
+
+    Damping makes matrices longer. What a mesh too coarse folds back depends on the choice of the cell: 1e-6 eV on one
+    that resolves the listed pairs alone.
+    """
     heights = 1 / np.linalg.norm(np.linalg.inv(system.cells[0]), axis=0)
-    n = 2 * np.ceil(system.distances.max() / heights).astype(np.int64) + 1
+    n = 2 * np.ceil(_REACH * system.distances.max() / heights).astype(np.int64) + 1
     return int(n[0]), int(n[1]), int(n[2])
 
 

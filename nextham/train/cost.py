@@ -77,6 +77,6 @@ def _time(training: Training) -> list[tuple[str, str]]:
     epochs = expected_epochs(options, epoch_s=epoch)
     total = f"about {epoch:.1f} s an epoch and {epoch * epochs / 60:.1f} min in all"
     return [
-        ("steps", f"{steps} per epoch, about {steps * epochs} in all"),
+        ("steps", f"{steps} per epoch, about {steps * epochs:.0f} in all"),
         ("time", f"{epoch / steps:.2f} s a step, {total}"),
     ]

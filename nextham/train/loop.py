@@ -27,7 +27,7 @@ from nextham.train.log import COLUMNS, Log
 from nextham.train.loss import TERMS, Losses, Measure
 from nextham.train.memory import Memory, saved_bytes
 from nextham.train.parallel import Ranks, launch
-from nextham.train.schedule import is_over, learning_rate, span
+from nextham.train.schedule import learning_rate, progress
 from nextham.train.score import evaluate
 from nextham.train.settings import FitSettings
 from nextham.train.state import State, fingerprint_of
@@ -115,6 +115,7 @@ class Training:
         self.steps = Step(network, self.feed, self.memory, Measure(options, task.trace_unit_ev2))
         self._limit_memory()
         self.done = 0.0  # part of the training that is behind the current step
+        self._begun = time.monotonic() - self.state.seconds
 
     def batches(self, epoch: int) -> list[tuple[str, ...]]:
         """Return this process's share of an epoch's batches."""
@@ -122,19 +123,19 @@ class Training:
 
     def run(self) -> dict[str, float]:
         """Run the epochs that are left and return the metrics of the best checkpoint."""
-        start = time.monotonic() - self.state.seconds
         log = Log(self.out, epoch=self.state.epoch, tensorboard=self.options.tensorboard) if self.ranks.first else None
         for epoch in self._tracked(self._epochs()):
             if self._is_over() or self._out_of_patience():
                 break
             row = self._epoch(epoch)
-            self.state.epoch, self.state.seconds = epoch, self.ranks.agreed(time.monotonic() - start)
-            last = self._is_over()
-            if last or epoch % self.options.validate_every_epochs == 0:
+            self.state.epoch, self.state.seconds = epoch, self._seconds()
+            if self._is_over() or epoch % self.options.validate_every_epochs == 0:
                 row |= self._validate(epoch, row["train_mev"])
+                self.state.seconds = self._seconds()
             if log is not None:
                 log.add({"epoch": epoch, "steps": self.state.step, "seconds": round(self.state.seconds, 2)} | row)
-                if last or self._out_of_patience() or epoch % self.options.save_every_epochs == 0:
+                ends = self._is_over() or self._out_of_patience()
+                if ends or epoch % self.options.save_every_epochs == 0:
                     self.state.save(self.saved)
         self.ranks.wait()
         return checkpoint.read_card(self.out / "best").metrics
@@ -191,11 +192,12 @@ class Training:
     def _epoch(self, epoch: int) -> dict[str, Any]:
         self.network.train()
         batches = self.batches(epoch)
-        begin, end = span(self.options, epochs=self.state.epoch, seconds=self.state.seconds)
-        rate = learning_rate(self.options, step=self.state.step, done=begin)
+        rate = learning_rate(self.options, step=self.state.step, done=self._progress(0.0))
         found: list[Losses] = []
         for k, (ids, after) in enumerate(zip(batches, [*batches[1:], ()], strict=True)):
-            self.done = begin + (end - begin) * k / len(batches)
+            self.done = self._progress(k / len(batches))
+            if k and self.done >= 1:
+                break  # the budget ends within the epoch
             self.feed.expect([*self.memory.parts(ids), *(self.memory.parts(after) if after else [])])
             if (losses := self.step(ids)) is not None:
                 found.append(losses)
@@ -240,8 +242,17 @@ class Training:
     def _tracked(self, epochs: Iterable[int]) -> Iterable[int]:
         return track(epochs, "training") if self.ranks.first else epochs
 
+    def _seconds(self) -> float:
+        """Return the time spent so far, the same in every process."""
+        return self.ranks.agreed(time.monotonic() - self._begun)
+
+    def _progress(self, of_epoch: float) -> float:
+        """Return which part of the training is behind, within an epoch by the clock where a budget asks for it."""
+        seconds = self._seconds() if self.options.budget_minutes else 0.0
+        return progress(self.options, epochs=self.state.epoch + of_epoch, seconds=seconds)
+
     def _is_over(self) -> bool:
-        return is_over(self.options, epochs=self.state.epoch, seconds=self.state.seconds)
+        return progress(self.options, epochs=self.state.epoch, seconds=self.state.seconds) >= 1
 
     def _out_of_patience(self) -> bool:
         """Return whether the last validation says so; other epochs do not ask."""

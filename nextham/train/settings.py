@@ -25,7 +25,8 @@ class TrainSettings(BaseModel):
     budget_minutes: float | None = Field(
         default=None,
         gt=0,
-        description="end with the epoch nearest this time if epochs do not end before; the learning rate falls over it",
+        description="end after this time, within an epoch too, if epochs do not end before; the learning rate falls "
+        "over it",
     )
     batch_pairs: int = Field(
         default=160, ge=1, description="structures share a step while their listed pairs stay within this"

@@ -71,7 +71,7 @@ class Task:
 
     @property
     def fingerprint(self) -> str:
-        """Checksum of settings, training data and split; length and bookkeeping do not count."""
+        """Checksum of settings, training data and split; a budget of time and bookkeeping do not count."""
         training = {k: v for k, v in self.card.training.items() if k not in _FREE}
         facts = [self.card.settings.model_dump(mode="json"), training, self.card.dataset_sha256, self.card.split_sha256]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

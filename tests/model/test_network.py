@@ -62,16 +62,19 @@ def test_every_irrep_of_every_shell_pair_is_reached(alsb, model):
             assert (size[forbidden[group.paths][group.path_of_component]] < 1e-12).all()  # antisymmetric blocks
 
 
-def test_prediction_is_continuous_when_an_overlap_vanishes(alsb, model):
+@pytest.mark.parametrize("name", ["default", "no trace_grad", "pauli", "no delta"])
+def test_prediction_is_continuous_when_an_overlap_vanishes(alsb, name):
+    """Where no other cutoff fades the correction: H0, of which it is made, stays."""
     overlap = alsb.operator("overlap")
     pair = int(np.flatnonzero(overlap.support & ~alsb.pairs.onsite & (alsb.distances > 5))[0])
+    model = network(alsb, SWITCHES[name].model_copy(update={"correction_cutoff_ang": 15.0}))
 
     def with_overlap(factor: float) -> np.ndarray:
         values = np.array(overlap.values)
         values[:, overlap.block_ptr[pair] : overlap.block_ptr[pair + 1]] *= factor
-        return hamiltonian(alsb.with_operator("overlap", values), model).correction.values[0]
+        return hamiltonian(alsb.with_operator("overlap", values), model).correction.values
 
-    assert np.abs(with_overlap(1e-8) - with_overlap(0.0)).max() < 1e-5
+    assert np.abs(with_overlap(1e-8) - with_overlap(0.0)).max() < 1e-9
 
 
 def test_pairs_without_overlap_or_beyond_the_cutoff_keep_h0(alsb, model):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.stats import ortho_group
@@ -10,7 +12,7 @@ from nextham.core import SpinLayout
 from nextham.physics.align import aligned
 from nextham.physics.bands import eigenproblem, monkhorst_pack
 from nextham.physics.nearnull import damped
-from nextham.physics.symmetry import permuted, rehomed, rotated
+from nextham.physics.symmetry import from_directed, permuted, rehomed, rotated, supercell
 
 K = monkhorst_pack((2, 2, 2))
 
@@ -98,6 +100,22 @@ def test_order_of_atoms_and_home_cells_do_not_matter(system):
         moved = change(system)
         expected = change(carrier).operators["hamiltonian"]
         np.testing.assert_allclose(damped(moved, moved.correction).values, expected, atol=1e-9)
+
+
+def sheared(system):
+    """The same crystal with another choice of lattice vectors."""
+    matrix = np.array([[1, 0, 0], [1, 1, 0], [0, -1, 1]])
+    moved = dataclasses.replace(system, cells=matrix @ system.cells)
+    R = system.pairs.R @ np.round(np.linalg.inv(matrix)).astype(np.int64)
+    return from_directed(moved, system.pairs.ij, R, dict(system.operators))
+
+
+@pytest.mark.parametrize("change", [sheared, lambda s: supercell(s, (2, 1, 1))], ids=["sheared", "supercell"])
+def test_choice_of_the_cell_does_not_matter(system, change):
+    one = system.with_operator("hamiltonian", (scalar(system.correction) + noise(system, 2e-4)).values)
+    here, there = (damped(s, s.operator("hamiltonian")).values for s in (one, change(one)))
+    expected = change(one.with_operator("hamiltonian", here)).operators["hamiltonian"]
+    np.testing.assert_allclose(there, expected, atol=1e-8, rtol=0)
 
 
 def test_all_layouts_agree(system):

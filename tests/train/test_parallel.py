@@ -49,6 +49,13 @@ def test_two_processes_are_one_with_twice_the_batch(store, tmp_path):
     assert all(torch.allclose(apart[k], together[k], rtol=1e-8, atol=1e-12) for k in apart)
 
 
+def test_processes_agree_when_a_budget_is_used_up(store, tmp_path):
+    """Their clocks differ; one that took another step than the others would wait for them forever."""
+    settings = fit(devices=2, epochs=None, budget_minutes=0.01, validate_every_epochs=10**6)
+    loop.train(store, SPLIT, settings=settings, out=tmp_path / "run")
+    assert float(rows(tmp_path / "run")[-1]["val_skill"]) < 1
+
+
 class Pretended(Ranks):
     """One of several processes that are not there."""
 

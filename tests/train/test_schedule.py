@@ -3,46 +3,29 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from small_training import fit, rows, run, same, system, weights, write
 
 from nextham.train import loop
-from nextham.train.schedule import expected_epochs, is_over, learning_rate, span
+from nextham.train.schedule import expected_epochs, learning_rate, progress
 from nextham.train.settings import EPOCHS, TrainSettings
-
-
-def followed(options, duration):
-    """Return the spans of a training whose epoch n takes duration(n) seconds, and the seconds."""
-    spans, seconds = [], 0.0
-    while not is_over(options, epochs=len(spans), seconds=seconds):
-        spans.append(span(options, epochs=len(spans), seconds=seconds))
-        seconds += duration(len(spans) - 1)
-    return spans, seconds
 
 
 @pytest.mark.parametrize(("options", "n"), [(TrainSettings(epochs=7), 7), (TrainSettings(), EPOCHS)])
 def test_epochs_share_the_schedule(options, n):
-    spans, _ = followed(options, lambda epoch: 10.0 + epoch)
-    assert spans == [pytest.approx((k / n, (k + 1) / n)) for k in range(n)]
-    assert spans[-1][1] == 1
+    assert [progress(options, epochs=k, seconds=1e9) for k in range(n)] == [pytest.approx(k / n) for k in range(n)]
+    assert progress(options, epochs=n - 0.01, seconds=0) < 1
+    assert progress(options, epochs=n, seconds=0) == 1
 
 
-@given(st.floats(0.5, 40), st.floats(0.2, 3), st.booleans())
-def test_a_budget_ends_with_a_finished_schedule(per_epoch, slower, bounded):
-    """Epochs that become slower, as they do when levels begin to count; the end is the one nearest the budget."""
-    options = TrainSettings(budget_minutes=10, epochs=10_000 if bounded else None)
-    spans, seconds = followed(options, lambda epoch: per_epoch * (slower if epoch > 300 / per_epoch else 1))
-    assert abs(seconds - 600) <= 0.75 * per_epoch * max(1, slower)
-    assert all(0 <= begin <= end <= 1 for begin, end in spans)
-    assert spans[-1][1] > 1 - 1.6 * per_epoch * max(1, slower) / 600
-
-
-def test_what_comes_first_ends_a_training():
-    assert len(followed(TrainSettings(epochs=5, budget_minutes=10), lambda _: 60.0)[0]) == 5
-    assert len(followed(TrainSettings(epochs=50, budget_minutes=10), lambda _: 60.0)[0]) == 10
-    assert len(followed(TrainSettings(budget_minutes=10), lambda _: 6000.0)[0]) == 1
-    assert expected_epochs(TrainSettings(epochs=50, budget_minutes=10), epoch_s=60) == 10
+def test_what_is_farther_counts():
+    both, time = TrainSettings(epochs=5, budget_minutes=10), TrainSettings(budget_minutes=10)
+    assert progress(both, epochs=2, seconds=60) == pytest.approx(0.4)
+    assert progress(both, epochs=2, seconds=420) == pytest.approx(0.7)
+    assert progress(time, epochs=10**6, seconds=420) == pytest.approx(0.7)
+    assert progress(both, epochs=2, seconds=6000) == 1
+    assert expected_epochs(both, epoch_s=60) == 5
+    assert expected_epochs(both, epoch_s=240) == 2.5
+    assert expected_epochs(time, epoch_s=60) == 10
     assert expected_epochs(TrainSettings(), epoch_s=60) == EPOCHS
 
 
@@ -54,30 +37,62 @@ def test_learning_rate_rises_and_falls():
     assert learning_rate(options, step=900, done=1.0) == pytest.approx(0.01)
 
 
-def test_a_training_follows_its_budget_and_goes_on_after_an_interruption(tmp_path, monkeypatch):
-    """A clock that only epochs move: as many as the budget holds, with their learning rates."""
-    store = write(tmp_path / "store", *map(system, "abcd"))
-    epoch_of, now = loop.Training._epoch, [0.0]
+@pytest.fixture
+def steps(monkeypatch):
+    """A clock that only steps move, ten seconds each; (epoch, learning rate) of every step."""
+    step_of, now, found = loop.Training.step, [0.0], []
 
-    def slow(self, epoch):
+    def slow(self, ids):
+        losses = step_of(self, ids)
+        found.append((self.state.epoch + 1, self.optimizer.param_groups[0]["lr"]))
         now[0] += 10.0
-        return epoch_of(self, epoch)
-
-    def dying(self, epoch):
-        if epoch == 4:
-            raise KeyboardInterrupt
-        return slow(self, epoch)
+        return losses
 
     monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(loop.Training, "_epoch", slow)
-    by_time, by_epochs = fit(epochs=None, budget_minutes=1), fit(epochs=6)
-    found = run(store, tmp_path / "time", settings=by_time)
-    rates = [row["learning_rate"] for row in run(store, tmp_path / "epochs", settings=by_epochs)]
-    assert [float(row["learning_rate"]) for row in found] == pytest.approx([float(rate) for rate in rates])
-    assert run(store, tmp_path / "time", settings=by_time, resume=True) == rows(tmp_path / "time") == found
+    monkeypatch.setattr(loop.Training, "step", slow)
+    return found
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("data") / "store", *map(system, "abcd"))  # three steps an epoch
+
+
+def test_a_budget_has_the_schedule_of_as_many_epochs(store, tmp_path, steps):
+    by_epochs = run(store, tmp_path / "epochs", settings=fit(epochs=4))
+    expected = list(steps)
+    steps.clear()
+    by_time = run(store, tmp_path / "time", settings=fit(epochs=None, budget_minutes=2))
+    assert [epoch for epoch, _ in steps] == [epoch for epoch, _ in expected]
+    assert [rate for _, rate in steps] == pytest.approx([rate for _, rate in expected])
+    assert [row["epoch"] for row in by_time] == [row["epoch"] for row in by_epochs]
+
+
+@pytest.mark.parametrize("n", [1, 2, 4, 5])
+def test_a_budget_that_ends_within_an_epoch_ends_with_a_finished_schedule(store, tmp_path, steps, n):
+    options = {"epochs": None, "budget_minutes": n / 6, "warmup_steps": 0, "levels_from": 0.5, "levels_full": 0.9}
+    found = run(store, tmp_path / "run", settings=fit(**options))
+    assert found[-1]["steps"] == str(n)
+    assert found[-1]["val_skill"]
+    whole = fit(**options).train
+    assert [rate for _, rate in steps] == [learning_rate(whole, step=k, done=k / n) for k in range(n)]
+    assert run(store, tmp_path / "run", settings=fit(**options), resume=True) == rows(tmp_path / "run") == found
+
+
+def test_a_training_with_a_budget_goes_on_after_an_interruption(store, tmp_path, steps, monkeypatch):
+    settings = fit(epochs=None, budget_minutes=100 / 60)
+    found = run(store, tmp_path / "whole", settings=settings)
+    assert [row["steps"] for row in found] == ["3", "6", "9", "10"]
+    epoch_of = loop.Training._epoch
+
+    def dying(self, epoch):
+        if epoch == 3:
+            raise KeyboardInterrupt
+        return epoch_of(self, epoch)
+
     with monkeypatch.context() as patch:
         patch.setattr(loop.Training, "_epoch", dying)
         with pytest.raises(KeyboardInterrupt):
-            run(store, tmp_path / "killed", settings=by_time)
-    assert run(store, tmp_path / "killed", settings=by_time, resume=True) == found
-    assert same(weights(tmp_path / "killed"), weights(tmp_path / "time"))
+            run(store, tmp_path / "killed", settings=settings)
+    assert run(store, tmp_path / "killed", settings=settings, resume=True) == found
+    assert same(weights(tmp_path / "killed"), weights(tmp_path / "whole"))
