@@ -30,7 +30,7 @@ def seal(submission: Submission) -> Sealed:
     from nextham.data.store import Store, merge_stores
     from nextham_bench.sources import data_hash
 
-    merge_stores([submission.prediction], submission.prediction, overwrite=True)
+    merge_stores([submission.prediction], submission.prediction, overwrite=True, reseal=True)
     store = Store(submission.prediction)
     digest = data_hash(store, store.ids)
     values = {"sha256": digest, "split_sha256": sha256_of_ids(store.ids)}
