@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from typer.testing import CliRunner
-
 from nextham_bench.cli import app
+from typer.testing import CliRunner
 
 ROOT = Path(__file__).parents[2] / "benchmark"
 ENTRIES = sorted((ROOT / "board").glob("*.json"))
