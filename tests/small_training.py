@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 
 from nextham.core import LCAOSystem, OrbitalBasis
@@ -65,3 +69,19 @@ def weights(out: Path) -> dict[str, torch.Tensor]:
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+@contextmanager
+def interrupted_at(epoch: int) -> Iterator[None]:
+    """Trainings inside end with a KeyboardInterrupt as this epoch begins."""
+    epoch_of = loop.Training._epoch
+
+    def dying(self: loop.Training, now: int) -> dict[str, Any]:
+        if now == epoch:
+            raise KeyboardInterrupt
+        return epoch_of(self, now)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop.Training, "_epoch", dying)
+        with pytest.raises(KeyboardInterrupt):
+            yield

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from small_training import BASIS, MODEL, SPLIT, fit, rows, run, same, system, weights, write
+from small_training import BASIS, MODEL, SPLIT, fit, interrupted_at, rows, run, same, system, weights, write
 
 from nextham.core import OrbitalBasis
 from nextham.data.splits import Split
@@ -100,20 +100,11 @@ def test_fine_tuning_starts_lower_and_says_what_it_started_from(known, other, tm
     assert {w.dtype for w in model.parameters()} == {torch.float32}
 
 
-def test_fine_tuning_resumes_its_own_training_alone(known, other, tmp_path, monkeypatch):
+def test_fine_tuning_resumes_its_own_training_alone(known, other, tmp_path):
     settings, start = FitSettings(train=fit().train), Start(known[1])
     loop.finetune(other, NEW, start, settings=settings, out=tmp_path / "whole")
-    epoch_of = loop.Training._epoch
-
-    def dying(self, epoch):
-        if epoch == 3:
-            raise KeyboardInterrupt
-        return epoch_of(self, epoch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop.Training, "_epoch", dying)
-        with pytest.raises(KeyboardInterrupt):
-            loop.finetune(other, NEW, start, settings=settings, out=tmp_path / "killed")
+    with interrupted_at(epoch=3):
+        loop.finetune(other, NEW, start, settings=settings, out=tmp_path / "killed")
     loop.finetune(other, NEW, start, settings=settings, out=tmp_path / "killed", resume=True)
     assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
     assert same(weights(tmp_path / "killed"), weights(tmp_path / "whole"))

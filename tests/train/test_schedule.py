@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from small_training import fit, rows, run, same, system, weights, write
+from small_training import fit, interrupted_at, rows, run, same, system, weights, write
 
 from nextham.train import loop
 from nextham.train.schedule import expected_epochs, learning_rate, progress
@@ -79,20 +79,11 @@ def test_a_budget_that_ends_within_an_epoch_ends_with_a_finished_schedule(store,
     assert run(store, tmp_path / "run", settings=fit(**options), resume=True) == rows(tmp_path / "run") == found
 
 
-def test_a_training_with_a_budget_goes_on_after_an_interruption(store, tmp_path, steps, monkeypatch):
+def test_a_training_with_a_budget_goes_on_after_an_interruption(store, tmp_path, steps):
     settings = fit(epochs=None, budget_minutes=100 / 60)
     found = run(store, tmp_path / "whole", settings=settings)
     assert [row["steps"] for row in found] == ["3", "6", "9", "10"]
-    epoch_of = loop.Training._epoch
-
-    def dying(self, epoch):
-        if epoch == 3:
-            raise KeyboardInterrupt
-        return epoch_of(self, epoch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop.Training, "_epoch", dying)
-        with pytest.raises(KeyboardInterrupt):
-            run(store, tmp_path / "killed", settings=settings)
+    with interrupted_at(epoch=3):
+        run(store, tmp_path / "killed", settings=settings)
     assert run(store, tmp_path / "killed", settings=settings, resume=True) == found
     assert same(weights(tmp_path / "killed"), weights(tmp_path / "whole"))

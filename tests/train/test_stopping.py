@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from small_training import fit, rows, run, same, system, training, weights, write
+from small_training import fit, interrupted_at, rows, run, same, system, training, weights, write
 
 from nextham.data.splits import Split
 from nextham.data.store import Store
@@ -42,20 +42,11 @@ def test_training_stops_when_validation_stops_improving(store, tmp_path):
 
 
 @pytest.mark.usefixtures("losses")
-def test_patience_counts_on_over_an_interruption(store, tmp_path, monkeypatch):
+def test_patience_counts_on_over_an_interruption(store, tmp_path):
     settings = fit(epochs=12, patience_epochs=4)
     whole = run(store, tmp_path / "whole", settings=settings)
-    epoch_of = loop.Training._epoch
-
-    def dying(self, epoch):
-        if epoch == 6:
-            raise KeyboardInterrupt
-        return epoch_of(self, epoch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop.Training, "_epoch", dying)
-        with pytest.raises(KeyboardInterrupt):
-            run(store, tmp_path / "killed", settings=settings)
+    with interrupted_at(epoch=6):
+        run(store, tmp_path / "killed", settings=settings)
     assert run(store, tmp_path / "killed", settings=settings, resume=True) == whole
     assert same(weights(tmp_path / "killed"), weights(tmp_path / "whole"))
 
