@@ -91,6 +91,46 @@ def size_text(n_bytes: float) -> str:
 
 
 @contextmanager
+def meter(description: str) -> Iterator[Callable[[float, str], None]]:
+    """Yield a function that is told which part of the work is behind, 0 to 1, and where it is, and show both.
+
+    For work whose steps are not known beforehand. A terminal gets a bar, a log file or pipe a plain line every few
+    seconds, both with the time left.
+    """
+    show = _meter_bar if sys.stderr.isatty() else _meter_lines
+    with show(description) as tell:
+        yield tell
+
+
+@contextmanager
+def _meter_bar(description: str) -> Iterator[Callable[[float, str], None]]:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task(description, total=1.0)
+        yield lambda done, where: bar.update(task, completed=done, description=f"{description}, {where}")
+
+
+@contextmanager
+def _meter_lines(description: str) -> Iterator[Callable[[float, str], None]]:
+    start = last = time.monotonic()
+    first: float | None = None  # what was behind before this began
+
+    def tell(done: float, where: str) -> None:
+        nonlocal first, last
+        now = time.monotonic()
+        first = done if first is None else first
+        if now - last >= _PLAIN_INTERVAL_S:
+            last = now
+            left = f"{(now - start) / (done - first) * (1 - done):.0f} s" if done > first else "?"
+            said = f"{description}, {where}: {100 * done:.1f} %, {now - start:.0f} s, ETA {left}"
+            print(said, file=sys.stderr, flush=True)  # noqa: T201
+
+    yield tell
+
+
+@contextmanager
 def transfer(description: str, total_bytes: int) -> Iterator[Callable[[int], None]]:
     """Yield a function that is told of bytes as they come (from any thread), and show how far it is.
 

@@ -76,10 +76,10 @@ def interrupted_at(epoch: int) -> Iterator[None]:
     """Trainings inside end with a KeyboardInterrupt as this epoch begins."""
     epoch_of = loop.Training._epoch
 
-    def dying(self: loop.Training, now: int) -> dict[str, Any]:
+    def dying(self: loop.Training, now: int, tell: loop.Tell) -> dict[str, Any]:
         if now == epoch:
             raise KeyboardInterrupt
-        return epoch_of(self, now)
+        return epoch_of(self, now, tell)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop.Training, "_epoch", dying)

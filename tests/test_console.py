@@ -9,6 +9,7 @@ import warnings
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
+from nextham import console
 from nextham.console import load_settings, run, track
 from nextham.exceptions import InputError
 
@@ -62,6 +63,19 @@ def test_progress_without_a_terminal_is_lines(capsys):
     said = capsys.readouterr().err
     assert "reading: 3/3 (100 %)" in said
     assert "ETA" in said
+
+
+def test_progress_of_work_whose_steps_are_not_known(capsys, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    with console.meter("training") as tell:
+        for seconds, done in ((1, 0.5), (10, 0.6), (12, 0.65), (20, 0.9)):
+            now[0] = seconds
+            tell(done, f"epoch {seconds}")
+    assert capsys.readouterr().err.splitlines() == [
+        "training, epoch 10: 60.0 %, 10 s, ETA 40 s",
+        "training, epoch 20: 90.0 %, 20 s, ETA 5 s",
+    ]
 
 
 class Inner(BaseModel):

@@ -7,7 +7,8 @@ import itertools
 import shutil
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nextham.console import track
+from nextham.console import meter
 from nextham.data.splits import Split
 from nextham.data.store import Store
 from nextham.exceptions import InputError, NexthamError
@@ -35,6 +36,7 @@ from nextham.train.step import Step, mix_precision
 from nextham.train.task import Start, Task, prepare
 
 STATE: Final = "state/training.pt"
+Tell = Callable[[float, str], None]  # of the part that is behind, and where the training is
 
 
 def train(
@@ -124,10 +126,16 @@ class Training:
     def run(self) -> dict[str, float]:
         """Run the epochs that are left and return the metrics of the best checkpoint."""
         log = Log(self.out, epoch=self.state.epoch, tensorboard=self.options.tensorboard) if self.ranks.first else None
-        for epoch in self._tracked(self._epochs()):
+        with meter("training") if self.ranks.first else nullcontext(_silent) as tell:
+            self._run(log, tell)
+        self.ranks.wait()
+        return checkpoint.read_card(self.out / "best").metrics
+
+    def _run(self, log: Log | None, tell: Tell) -> None:
+        for epoch in self._epochs():
             if self._is_over() or self._out_of_patience():
                 break
-            row = self._epoch(epoch)
+            row = self._epoch(epoch, tell)
             self.state.epoch, self.state.seconds = epoch, self._seconds()
             if self._is_over() or epoch % self.options.validate_every_epochs == 0:
                 row |= self._validate(epoch, row["train_mev"])
@@ -137,8 +145,6 @@ class Training:
                 ends = self._is_over() or self._out_of_patience()
                 if ends or epoch % self.options.save_every_epochs == 0:
                     self.state.save(self.saved)
-        self.ranks.wait()
-        return checkpoint.read_card(self.out / "best").metrics
 
     def step(self, ids: tuple[str, ...]) -> Losses | None:
         """Take one optimiser step and return the losses, None if the batch does not fit into memory."""
@@ -189,7 +195,7 @@ class Training:
         """Return the whole loss of structures, as it is at the end of the training."""
         return self.steps.losses(ids, k_at=self.k_at(0), share=1.0).total(self.options, share=1.0)
 
-    def _epoch(self, epoch: int) -> dict[str, Any]:
+    def _epoch(self, epoch: int, tell: Tell) -> dict[str, Any]:
         self.network.train()
         batches = self.batches(epoch)
         rate = learning_rate(self.options, step=self.state.step, done=self._progress(0.0))
@@ -198,6 +204,7 @@ class Training:
             self.done = self._progress(k / len(batches))
             if k and self.done >= 1:
                 break  # the budget ends within the epoch
+            tell(self.done, f"epoch {epoch}, step {k + 1} of {len(batches)}")
             self.feed.expect([*self.memory.parts(ids), *(self.memory.parts(after) if after else [])])
             if (losses := self.step(ids)) is not None:
                 found.append(losses)
@@ -239,9 +246,6 @@ class Training:
             return range(self.state.epoch + 1, last + 1)
         return itertools.count(self.state.epoch + 1)
 
-    def _tracked(self, epochs: Iterable[int]) -> Iterable[int]:
-        return track(epochs, "training") if self.ranks.first else epochs
-
     def _seconds(self) -> float:
         """Return the time spent so far, the same in every process."""
         return self.ranks.agreed(time.monotonic() - self._begun)
@@ -259,3 +263,7 @@ class Training:
         patience, epoch = self.options.patience_epochs, self.state.epoch
         asked = patience is not None and epoch > 0 and epoch % self.options.validate_every_epochs == 0
         return asked and epoch - self.state.best_epoch >= (patience or 0)
+
+
+def _silent(_done: float, _where: str) -> None:
+    """Tell nobody: the first process speaks for all."""
