@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final
@@ -132,9 +131,8 @@ class Training:
         return checkpoint.read_card(self.out / "best").metrics
 
     def _run(self, log: Log | None, tell: Tell) -> None:
-        for epoch in self._epochs():
-            if self._is_over() or self._out_of_patience():
-                break
+        while not (self._is_over() or self._out_of_patience()):
+            epoch = self.state.epoch + 1
             row = self._epoch(epoch, tell)
             self.state.epoch, self.state.seconds = epoch, self._seconds()
             if self._is_over() or epoch % self.options.validate_every_epochs == 0:
@@ -239,12 +237,6 @@ class Training:
         score = evaluate(self.network, self.task.val, self.ranks.device)
         self.network.load_state_dict(ours)
         return score.metrics(), score.objective(self.options)
-
-    def _epochs(self) -> Iterable[int]:
-        """Return the epochs that are left: as many as the settings say, or until the budget is used up."""
-        if (last := self.options.last_epoch) is not None:
-            return range(self.state.epoch + 1, last + 1)
-        return itertools.count(self.state.epoch + 1)
 
     def _seconds(self) -> float:
         """Return the time spent so far, the same in every process."""
