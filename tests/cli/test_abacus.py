@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from calls import call
 from typer.testing import CliRunner
 
 from nextham.cli import abacus, exchange, main
@@ -21,15 +22,6 @@ def app():
     abacus.register(made)
     exchange.register(made)
     return made
-
-
-def call(app, *words, fails=None):
-    result = CliRunner().invoke(app, [str(w) for w in words])
-    if fails:
-        assert isinstance(result.exception, fails), result.output
-        return str(result.exception)
-    assert result.exit_code == 0, result.exception
-    return result.stdout
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 import typer
+from calls import call
 from typer.testing import CliRunner
 
 import nextham.campaign  # noqa: F401  (a part of it is replaced below)
@@ -25,15 +26,6 @@ def app():
     made = typer.Typer(pretty_exceptions_enable=False)
     exchange.register(made)
     return made
-
-
-def call(app, *words, fails=None):
-    result = CliRunner().invoke(app, [str(w) for w in words])
-    if fails:
-        assert isinstance(result.exception, fails), result.output
-        return str(result.exception)
-    assert result.exit_code == 0, result.exception
-    return result.stdout
 
 
 @pytest.fixture(scope="module")
